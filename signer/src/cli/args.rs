@@ -1,0 +1,103 @@
+//! The command tree. Arguments of a subcommand stand beside its `run`.
+
+use super::{blob, bootloader, doctor, fit, init, keys, rootfs, swu};
+use crate::policy::Mode;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Signs firmware with keys held in an HSM.
+#[derive(Debug, Parser)]
+#[command(name = "hsmsign", version, propagate_version = true, max_term_width = 100)]
+pub struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub struct Global {
+    /// The policy, `hsmsign.yaml` [default: the nearest one in this directory or above]
+    #[arg(long, global = true, value_name = "FILE", env = "HSMSIGN_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// This machine's settings: modules, PIN sources, agent
+    #[arg(long, global = true, value_name = "FILE", env = "HSMSIGN_HOST_CONFIG")]
+    pub host_config: Option<PathBuf>,
+    /// Whose keys sign [default: dev]
+    #[arg(long, global = true, value_enum, env = "HSMSIGN_MODE")]
+    pub mode: Option<Mode>,
+    /// Where the dev token lives [default: .hsmsign beside the policy]
+    #[arg(long, global = true, value_name = "DIR", env = "HSMSIGN_DEV_DIR")]
+    pub dev_dir: Option<PathBuf>,
+    /// Another copy of SoftHSMv2's module for dev mode
+    #[arg(long, global = true, value_name = "LIB", env = "HSMSIGN_SOFTHSM")]
+    pub softhsm: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented hsmsign.yaml and provision the dev token
+    Init(init::InitArgs),
+    /// Show what is configured, what is reachable, what is wrong and how to mend it
+    Doctor(doctor::DoctorArgs),
+    /// Show, check, make and export keys
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// Sign an artifact
+    #[command(subcommand)]
+    Sign(Sign),
+    /// Verify an artifact as strictly as the device should
+    #[command(subcommand)]
+    Verify(Verify),
+}
+
+/// Sign an artifact.
+#[derive(Debug, Subcommand)]
+pub enum Sign {
+    /// Sign a FIT image for U-Boot
+    Fit(fit::SignFitArgs),
+    /// Put public keys into control device trees; sign U-Boot proper as a FIT
+    Bootloader(bootloader::SignBootloaderArgs),
+    /// Make a dm-verity hash tree and sign its root hash
+    Rootfs(rootfs::SignRootfsArgs),
+    /// Make and sign a swupdate bundle, or sign one again
+    Swu(swu::SignSwuArgs),
+    /// Make a detached signature of any file
+    Blob(blob::SignBlobArgs),
+}
+
+/// Verify an artifact.
+#[derive(Debug, Subcommand)]
+pub enum Verify {
+    /// Verify a FIT image
+    Fit(fit::VerifyFitArgs),
+    /// Verify control device trees and U-Boot's FIT
+    Bootloader(bootloader::VerifyBootloaderArgs),
+    /// Verify a dm-verity image, its root hash and the signature of that
+    Rootfs(rootfs::VerifyRootfsArgs),
+    /// Verify a swupdate bundle
+    Swu(swu::VerifySwuArgs),
+    /// Verify a detached signature
+    Blob(blob::VerifyBlobArgs),
+}
+
+/// Whom a verification trusts.
+#[derive(Clone, Debug, Default, Args)]
+pub struct TrustArgs {
+    /// `dev`, `release`, or a file with a certificate or public key [default: the current mode's keys]
+    #[arg(long, value_name = "dev|release|FILE")]
+    pub trust: Vec<String>,
+}

@@ -1,0 +1,60 @@
+//! The command line: each subcommand is a clap struct and a `run`.
+
+mod args;
+mod blob;
+mod bootloader;
+mod context;
+mod doctor;
+mod fit;
+mod init;
+mod keys;
+mod output;
+mod rootfs;
+mod swu;
+
+pub use args::{Cli, Command};
+pub use context::Context;
+pub use output::Output;
+
+use crate::error::{Error, Exit};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// Parses, runs, prints, and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    // clap prints help and version itself, and exits with 2 on wrong use.
+    let cli = Cli::parse();
+    let output = Output::new(&cli.global);
+    let exit = match run(cli, &output) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            output.error(&error);
+            error.exit()
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn run(cli: Cli, output: &Output) -> Result<(), Error> {
+    let context = Context::new(&cli.global, output)?;
+    match cli.command {
+        Command::Init(args) => init::run(&context, &args),
+        Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Keys(command) => keys::run(&context, &command),
+        Command::Sign(command) => match command {
+            args::Sign::Fit(args) => fit::sign(&context, &args),
+            args::Sign::Bootloader(args) => bootloader::sign(&context, &args),
+            args::Sign::Rootfs(args) => rootfs::sign(&context, &args),
+            args::Sign::Swu(args) => swu::sign(&context, &args),
+            args::Sign::Blob(args) => blob::sign(&context, &args),
+        },
+        Command::Verify(command) => match command {
+            args::Verify::Fit(args) => fit::verify(&context, &args),
+            args::Verify::Bootloader(args) => bootloader::verify(&context, &args),
+            args::Verify::Rootfs(args) => rootfs::verify(&context, &args),
+            args::Verify::Swu(args) => swu::verify(&context, &args),
+            args::Verify::Blob(args) => blob::verify(&context, &args),
+        },
+    }
+}

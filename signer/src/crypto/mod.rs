@@ -1,0 +1,11 @@
+//! The vocabulary of digests, signature algorithms, public keys and signatures.
+
+mod algorithm;
+mod digest;
+mod public_key;
+mod signature;
+
+pub use algorithm::{KeyType, Scheme, SignatureAlgorithm};
+pub use digest::{Digest, HashAlgorithm, Hasher};
+pub use public_key::{Curve, KeyMaterial, PublicKey, PublicKeyError};
+pub use signature::{Signature, SignatureError};

@@ -1,0 +1,34 @@
+//! Artifact formats: bytes in, edits out.
+//!
+//! A format plans signing requests over a [`Source`], and attaches the answers as [`Edit`]s. It knows
+//! nothing of keys, files or modes, so the same code signs, verifies and is fuzzed without a token.
+
+mod edit;
+mod source;
+
+pub use edit::{Edit, Edits, Piece};
+pub use source::{ReadError, Source};
+
+/// Whatever is wrong with an artifact.
+#[derive(Debug, thiserror::Error)]
+pub enum FormatError {
+    /// The bytes could not be read; the artifact may be sound.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl FormatError {
+    /// Whether reading failed, rather than the artifact being malformed.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        matches!(self, Self::Read(ReadError::Io { .. }))
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read(_) => None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Bounded random access to an artifact's bytes.
+
+use std::ops::Range;
+
+/// Bytes that can be read at any place, such as a file of hundreds of MiB.
+///
+/// Sources are shared between hashing threads.
+pub trait Source: Sync {
+    /// The artifact's length in bytes, fixed when the source was opened.
+    fn len_bytes(&self) -> u64;
+
+    /// Fills `buffer` from `offset`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if that reaches past the end or the file cannot be read.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError>;
+
+    /// The bytes of `range`, which may be no longer than `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] as for [`read_at`](Self::read_at), or if the range is longer than the limit:
+    /// sizes found in an artifact are never trusted.
+    fn read_range(&self, range: Range<u64>, limit_bytes: usize) -> Result<Vec<u8>, ReadError> {
+        let wanted = range.end.checked_sub(range.start).ok_or(ReadError::OutOfRange {
+            start: range.start,
+            end: range.end,
+            len_bytes: self.len_bytes(),
+        })?;
+        if range.end > self.len_bytes() {
+            return Err(ReadError::OutOfRange {
+                start: range.start,
+                end: range.end,
+                len_bytes: self.len_bytes(),
+            });
+        }
+        let wanted = usize::try_from(wanted)
+            .ok()
+            .filter(|w| *w <= limit_bytes)
+            .ok_or(ReadError::TooLong { start: range.start, wanted, limit_bytes })?;
+        let mut buffer = vec![0; wanted];
+        self.read_at(range.start, &mut buffer)?;
+        Ok(buffer)
+    }
+}
+
+/// Why bytes could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The artifact points past its own end.
+    #[error("bytes {start:#x}..{end:#x} lie outside its {len_bytes:#x} bytes")]
+    OutOfRange {
+        /// First byte wanted.
+        start: u64,
+        /// One past the last byte wanted.
+        end: u64,
+        /// The artifact's length.
+        len_bytes: u64,
+    },
+    /// The artifact claims an unreasonable size.
+    #[error("{wanted} bytes at {start:#x} exceed the limit of {limit_bytes} bytes")]
+    TooLong {
+        /// First byte wanted.
+        start: u64,
+        /// How many were wanted.
+        wanted: u64,
+        /// How many are allowed there.
+        limit_bytes: usize,
+    },
+    /// The operating system says no.
+    #[error("cannot read at {offset:#x}: {source}")]
+    Io {
+        /// Where.
+        offset: u64,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl Source for &[u8] {
+    fn len_bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        let bytes = usize::try_from(offset)
+            .ok()
+            .zip(usize::try_from(end).ok())
+            .and_then(|(start, end)| self.get(start..end))
+            .ok_or(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes() })?;
+        buffer.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Source for Vec<u8> {
+    fn len_bytes(&self) -> u64 {
+        self.as_slice().len_bytes()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        self.as_slice().read_at(offset, buffer)
+    }
+}

@@ -1,0 +1,133 @@
+//! Outputs that appear whole or not at all.
+
+use super::FileSource;
+use crate::{
+    error::Error,
+    format::{Edits, Piece},
+};
+use rustix::fs::copy_file_range;
+use std::{
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+use tempfile::NamedTempFile;
+
+/// A file being written beside its final place.
+///
+/// Dropped without [`commit`](Self::commit), it leaves nothing; a killed process leaves at most a
+/// temporary file that no one takes for the output.
+#[derive(Debug)]
+pub struct AtomicFile {
+    temporary: NamedTempFile,
+    path: PathBuf,
+}
+
+impl AtomicFile {
+    /// Starts writing what will become `path`, in the same directory, readable as usual files are.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if the directory cannot be written.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        Self::create_with_mode(path, 0o644)
+    }
+
+    /// The same with permission bits `mode`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if the directory cannot be written.
+    pub fn create_with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
+        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let temporary = tempfile::Builder::new()
+            .prefix(".hsmsign-")
+            .suffix(".tmp")
+            .permissions(std::fs::Permissions::from_mode(mode))
+            .tempfile_in(directory)
+            .map_err(Error::file("create", path))?;
+        Ok(Self { temporary, path: path.to_owned() })
+    }
+
+    /// The final place.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The temporary file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        self.temporary.as_file()
+    }
+
+    /// Appends `source` as changed by `edits`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if reading or writing fails, such as on a full disk.
+    pub fn write_edited(&mut self, source: &FileSource, edits: &Edits) -> Result<(), Error> {
+        use crate::format::Source as _;
+        for piece in edits.pieces(source.len_bytes()) {
+            match piece {
+                Piece::Copy(range) => copy_range(source, range, self.temporary.as_file())
+                    .map_err(Error::file("copy into", &self.path))?,
+                Piece::Bytes(bytes) => {
+                    self.temporary.write_all(bytes).map_err(Error::file("write", &self.path))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the output durable and puts it in place of whatever was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if it cannot be synced or renamed; the old file then still stands.
+    pub fn commit(self) -> Result<(), Error> {
+        let Self { temporary, path } = self;
+        temporary.as_file().sync_all().map_err(Error::file("sync", &path))?;
+        temporary.persist(&path).map_err(|e| Error::file("replace", &path)(e.error))?;
+        let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // The rename is durable only once the directory is; not every file system can sync one.
+        match File::open(directory).and_then(|d| d.sync_all()) {
+            Err(e) if e.kind() != io::ErrorKind::InvalidInput => Err(Error::file("sync", directory)(e)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.temporary.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.temporary.flush()
+    }
+}
+
+/// Copies a range within the kernel where it can, else through a buffer.
+fn copy_range(source: &FileSource, range: std::ops::Range<u64>, mut output: &File) -> io::Result<()> {
+    let (mut offset, mut left) = (range.start, range.end - range.start);
+    while left > 0 {
+        let chunk = usize::try_from(left.min(1 << 30)).unwrap_or(usize::MAX);
+        match copy_file_range(source.file(), Some(&mut offset), output, None, chunk) {
+            Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the input became shorter")),
+            Ok(copied) => left -= copied as u64,
+            Err(_) => break, // across file systems, or not supported there
+        }
+    }
+    let mut buffer = vec![0; usize::try_from(left.min(1 << 20)).unwrap_or(1 << 20)];
+    while left > 0 {
+        let chunk = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let piece = buffer.get_mut(..chunk).unwrap_or_default();
+        source.file().read_exact_at(piece, offset)?;
+        output.write_all(piece)?;
+        offset += chunk as u64;
+        left -= chunk as u64;
+    }
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! A file as a [`Source`].
+
+use crate::{
+    error::Error,
+    format::{ReadError, Source},
+};
+use std::{
+    fs::File,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+};
+
+/// A regular file, opened once; its length is fixed then.
+#[derive(Debug)]
+pub struct FileSource {
+    file: File,
+    path: PathBuf,
+    len_bytes: u64,
+}
+
+impl FileSource {
+    /// Opens `path` for reading.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if it cannot be opened or is not a regular file (a FIFO would block, a
+    /// directory has no bytes).
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(Error::file("open", path))?;
+        let metadata = file.metadata().map_err(Error::file("read", path))?;
+        if !metadata.is_file() {
+            return Err(Error::file("read", path)(std::io::Error::other("not a regular file")));
+        }
+        Ok(Self { file, path: path.to_owned(), len_bytes: metadata.len() })
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The open file.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Source for FileSource {
+    fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        if end > self.len_bytes {
+            return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes });
+        }
+        self.file.read_exact_at(buffer, offset).map_err(|source| ReadError::Io { offset, source })
+    }
+}

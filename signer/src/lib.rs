@@ -1,0 +1,29 @@
+//! Signs firmware artifacts with keys held in PKCS#11 tokens.
+//!
+//! Data flows one way: command (`cli`) → `policy` (mode, role, pins) → `key` (opened, checked) →
+//! `format` (plan, digest out, signature in, edits out) → `io` (atomic output).
+//!
+//! * [`crypto`]: the vocabulary all others share: digests, algorithms, public keys, signatures.
+//! * [`request`]: the signing request, the seam between formats and keys.
+//! * [`format`]: artifact formats; bytes in, edits out; know nothing of keys, files or modes.
+//! * [`policy`]: where dev and release part, and the only place; decisions over plain data.
+//! * [`key`]: finds one object in a token and answers one request; knows no file format.
+//! * [`config`]: `hsmsign.yaml` and the host settings.
+//! * [`io`]: bounded reads of files; whole outputs or none.
+//! * [`cli`]: one file per subcommand, each a flow read from top to bottom.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod crypto;
+pub mod error;
+pub mod format;
+pub mod io;
+pub mod key;
+pub mod policy;
+pub mod report;
+pub mod request;
+
+#[cfg(test)]
+mod testing;
