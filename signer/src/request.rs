@@ -89,8 +89,19 @@ pub struct Request {
     pub algorithm: SignatureAlgorithm,
     /// Of what; made with `algorithm.hash`.
     pub digest: Digest,
+    /// The bytes that were digested, where they are few (at most [`Request::MAX_MESSAGE_LEN_BYTES`]).
+    ///
+    /// Some tokens sign only with mechanisms that hash by themselves, and those take the message. A
+    /// request without one is refused by such a token; all others never look at it.
+    pub message: Option<Vec<u8>>,
     /// Why.
     pub subject: Subject,
+}
+
+impl Request {
+    /// The longest message worth carrying: the signed region of a FIT configuration, a
+    /// `sw-description`, a root hash fit well within.
+    pub const MAX_MESSAGE_LEN_BYTES: usize = 1 << 20;
 }
 
 /// Something that holds the key of one role and answers requests with it.

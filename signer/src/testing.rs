@@ -112,7 +112,7 @@ mod tests {
         let algorithm = key.identity().algorithm;
         let digest = algorithm.hash.digest(bytes);
         let subject = Subject { format: Format::Blob, name: "test".into(), identity: digest.to_hex() };
-        Request { role: key.identity().role, algorithm, digest, subject }
+        Request { role: key.identity().role, algorithm, digest, message: Some(bytes.to_vec()), subject }
     }
 
     #[test]
