@@ -3,6 +3,7 @@
 //! A format plans signing requests over a [`Source`], and attaches the answers as [`Edit`]s. It knows
 //! nothing of keys, files or modes, so the same code signs, verifies and is fuzzed without a token.
 
+pub mod cms;
 mod edit;
 mod source;
 
@@ -15,6 +16,9 @@ pub enum FormatError {
     /// The bytes could not be read; the artifact may be sound.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// A CMS message, or the certificate it is made for.
+    #[error(transparent)]
+    Cms(#[from] cms::CmsError),
 }
 
 impl FormatError {
@@ -29,6 +33,7 @@ impl FormatError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Read(_) => None,
+            Self::Cms(e) => e.hint(),
         }
     }
 }
