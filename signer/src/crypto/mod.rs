@@ -2,10 +2,12 @@
 
 mod algorithm;
 mod digest;
+mod fingerprint;
 mod public_key;
 mod signature;
 
 pub use algorithm::{KeyType, Scheme, SignatureAlgorithm};
 pub use digest::{Digest, HashAlgorithm, Hasher};
+pub use fingerprint::Fingerprint;
 pub use public_key::{Curve, KeyMaterial, PublicKey, PublicKeyError};
 pub use signature::{Signature, SignatureError};

@@ -1,47 +1,70 @@
 //! Where dev and release part, and the only place: decisions over plain data.
+//!
+//! A dev key and a release key are different types: only this module makes an
+//! [`Authorized<Dev>`](Authorized) or an [`Authorized<Release>`](Authorized), each from its own policy.
+//! [`DevPolicy`] is built without the release settings; it knows only the fingerprints it must refuse.
 
+mod authorized;
+mod certificate;
+mod dev;
+mod facts;
+mod mode;
+mod refusal;
+mod release;
+mod software_token;
 mod trust;
 
+pub use authorized::{Authorized, Dev, Exception, Release, SigningMode};
+pub use certificate::Certificates;
+pub use dev::DevPolicy;
+pub use facts::{KeyFacts, ModuleFacts, TokenFacts};
+pub use mode::Mode;
+pub use refusal::Refusal;
+pub use release::{Judgement, ReleasePolicy};
 pub use trust::TrustedKey;
 
-/// What the build is for; one variable chooses it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
+use crate::config::Config;
+
+/// What a run may do, by its mode.
+#[derive(Clone, Debug)]
+pub enum Policy {
     /// Nothing is signed.
     Off,
-    /// Keys in a SoftHSMv2 token made on first use.
-    Dev,
-    /// Pinned keys in an HSM.
-    Release,
+    /// Dev keys sign.
+    Dev(DevPolicy),
+    /// Pinned release keys sign.
+    Release(ReleasePolicy),
 }
 
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Off => "off",
-            Self::Dev => "dev",
-            Self::Release => "release",
-        })
-    }
-}
-
-/// Why the policy says no.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    /// Signing was asked for in mode `off`.
-    #[error("mode is `off`, so nothing is signed")]
-    Off,
-}
-
-impl Refusal {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Off => {
-                Some("choose `--mode dev`, or `--mode release` where release signing happens".into())
+impl Policy {
+    /// The policy of `mode`; takes the configuration apart so that dev mode keeps nothing of its
+    /// release section but the fingerprints.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoReleaseSection`] in release mode without release settings.
+    pub fn new(mode: Mode, config: Config) -> Result<Self, Refusal> {
+        let Config { product: _, roles, release } = config;
+        match mode {
+            Mode::Off => Ok(Self::Off),
+            Mode::Dev => {
+                let pins = release.into_iter().flat_map(|r| r.keys.into_values()).flat_map(|k| k.pins);
+                Ok(Self::Dev(DevPolicy::new(roles, pins.collect())))
             }
+            Mode::Release => {
+                let release = release.ok_or(Refusal::NoReleaseSection)?;
+                Ok(Self::Release(ReleasePolicy::new(roles, release)))
+            }
+        }
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        match self {
+            Self::Off => Mode::Off,
+            Self::Dev(_) => Mode::Dev,
+            Self::Release(_) => Mode::Release,
         }
     }
 }

@@ -1,0 +1,97 @@
+//! Dev mode: one SoftHSMv2 token, no release key.
+
+use super::{Authorized, Dev, KeyFacts, ModuleFacts, Refusal, TokenFacts};
+use crate::{
+    config::{RoleSettings, Roles},
+    crypto::Fingerprint,
+    request::Role,
+};
+use std::collections::BTreeSet;
+
+/// What dev mode may do. It knows of the release section only which keys to refuse.
+#[derive(Clone, Debug)]
+pub struct DevPolicy {
+    roles: Roles,
+    release_pins: BTreeSet<Fingerprint>,
+}
+
+impl DevPolicy {
+    pub(super) fn new(roles: Roles, release_pins: BTreeSet<Fingerprint>) -> Self {
+        Self { roles, release_pins }
+    }
+
+    /// What `role` signs with.
+    #[must_use]
+    pub fn role(&self, role: Role) -> &RoleSettings {
+        self.roles.get(role)
+    }
+
+    /// Whether the file of a module may be loaded at all: asked before it is opened, since loading
+    /// runs its code.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ModuleFile`] if someone other than root or `own_uid` could have written it.
+    pub fn permit_module_file(
+        path: &std::path::Path,
+        owner_uid: u32,
+        mode: u32,
+        own_uid: u32,
+    ) -> Result<(), Refusal> {
+        let reason = if owner_uid != 0 && owner_uid != own_uid {
+            "it belongs to another user"
+        } else if mode & 0o022 != 0 {
+            "others may write it"
+        } else {
+            return Ok(());
+        };
+        Err(Refusal::ModuleFile { path: path.to_owned(), reason })
+    }
+
+    /// Whether a loaded module is SoftHSMv2: asked before any of its tokens is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotSoftHsm`] if it reports itself as something else.
+    pub fn permit_module(module: &ModuleFacts) -> Result<(), Refusal> {
+        if module.manufacturer == "SoftHSM" && module.description.starts_with("Implementation of PKCS11") {
+            return Ok(());
+        }
+        Err(Refusal::NotSoftHsm {
+            what: format!("module `{}`", module.path.display()),
+            reported: format!("{} {}", module.manufacturer, module.description),
+        })
+    }
+
+    /// Whether a key in a token may sign for `role`; `own_token` is the label that belongs to the
+    /// workspace's dev directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if it is another token, or a key that is pinned for release, or not the type of
+    /// key that the role asks for.
+    pub fn authorize(
+        &self,
+        role: Role,
+        own_token: &str,
+        token: &TokenFacts,
+        key: &KeyFacts,
+    ) -> Result<Authorized<Dev>, Refusal> {
+        if token.manufacturer != "SoftHSM project" || token.model != "SoftHSM v2" {
+            return Err(Refusal::NotSoftHsm {
+                what: format!("token `{}`", token.label),
+                reported: format!("{} {}", token.manufacturer, token.model),
+            });
+        }
+        if token.label != own_token {
+            return Err(Refusal::ForeignDevToken { label: token.label.clone(), own: own_token.into() });
+        }
+        let fingerprint = Fingerprint::of(&key.public_key);
+        if self.release_pins.contains(&fingerprint) {
+            return Err(Refusal::ReleaseKeyInDev { role, fingerprint });
+        }
+        let settings = self.role(role);
+        super::release::check_key_type(role, settings.key_type, &key.public_key)?;
+        Ok(Authorized::new(role, settings.algorithm(), fingerprint, Vec::new()))
+    }
+}

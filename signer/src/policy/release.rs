@@ -1,0 +1,211 @@
+//! Release mode: exactly the pinned keys, on hardware, born there.
+
+use super::{
+    Authorized, Certificates, Exception, KeyFacts, Refusal, Release, TokenFacts,
+    software_token::software_token,
+};
+use crate::{
+    config::{ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat},
+    crypto::{Fingerprint, KeyMaterial, KeyType, PublicKey},
+    request::Role,
+};
+
+/// What release mode may do.
+#[derive(Clone, Debug)]
+pub struct ReleasePolicy {
+    roles: Roles,
+    settings: ReleaseSettings,
+}
+
+/// Everything found about one role's key, for `keys check` and `doctor`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judgement {
+    /// Every reason to refuse the key, the gravest first; empty for a good one.
+    pub refusals: Vec<Refusal>,
+    /// What the policy lets pass by name.
+    pub exceptions: Vec<Exception>,
+}
+
+impl ReleasePolicy {
+    pub(super) fn new(roles: Roles, settings: ReleaseSettings) -> Self {
+        Self { roles, settings }
+    }
+
+    /// What `role` signs with.
+    #[must_use]
+    pub fn role(&self, role: Role) -> &RoleSettings {
+        self.roles.get(role)
+    }
+
+    /// Where `role`'s key is and what is pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoReleaseKey`] if the policy names none.
+    pub fn key(&self, role: Role) -> Result<&ReleaseKey, Refusal> {
+        self.settings.keys.get(&role).ok_or(Refusal::NoReleaseKey(role))
+    }
+
+    /// Whether software tokens stand in for the HSM.
+    #[must_use]
+    pub fn is_rehearsal(&self) -> bool {
+        self.settings.rehearsal
+    }
+
+    /// Whether release signing may start for `role` at all: asked before a token is opened or a PIN
+    /// is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NoReleaseKey`], or [`Refusal::NotYetSafe`] outside a rehearsal.
+    pub fn permit_signing(&self, role: Role) -> Result<&ReleaseKey, Refusal> {
+        let key = self.key(role)?;
+        if self.settings.rehearsal { Ok(key) } else { Err(Refusal::NotYetSafe) }
+    }
+
+    /// Whether a key in a token may sign for `role`.
+    ///
+    /// `certificates` are what the policy's files hold, `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// The gravest [`Refusal`].
+    pub fn authorize(
+        &self,
+        role: Role,
+        token: &TokenFacts,
+        key: &KeyFacts,
+        certificates: Option<&Certificates>,
+        now: i64,
+    ) -> Result<Authorized<Release>, Refusal> {
+        self.permit_signing(role)?;
+        let judgement = self.judge(role, token, key, certificates, now);
+        match judgement.refusals.into_iter().next() {
+            Some(refusal) => Err(refusal),
+            None => Ok(Authorized::new(
+                role,
+                self.role(role).algorithm(),
+                Fingerprint::of(&key.public_key),
+                judgement.exceptions,
+            )),
+        }
+    }
+
+    /// Everything that is wrong with a key, or let pass by name; grants nothing.
+    #[must_use]
+    pub fn judge(
+        &self,
+        role: Role,
+        token: &TokenFacts,
+        key: &KeyFacts,
+        certificates: Option<&Certificates>,
+        now: i64,
+    ) -> Judgement {
+        let mut judgement = Judgement::default();
+        let pinned = match self.key(role) {
+            Ok(pinned) => pinned,
+            Err(refusal) => return Judgement { refusals: vec![refusal], exceptions: Vec::new() },
+        };
+        self.judge_token(role, pinned, token, &mut judgement);
+        self.judge_key(role, pinned, key, &mut judgement);
+        match certificates {
+            Some(certificates) => {
+                let settings = self.role(role);
+                let purpose = settings.update_format == Some(UpdateFormat::Cms);
+                judgement.refusals.extend(certificates.judge(role, purpose, &key.public_key, now).err());
+            }
+            None if needs_certificate(role) => judgement.refusals.push(Refusal::NoCertificate(role)),
+            None => {}
+        }
+        judgement
+    }
+
+    fn judge_token(&self, role: Role, pinned: &ReleaseKey, token: &TokenFacts, judgement: &mut Judgement) {
+        let software = software_token(token);
+        if self.settings.rehearsal {
+            let software_token = software.map(|_| format!("{} {}", token.manufacturer, token.model));
+            judgement.exceptions.push(Exception::Rehearsal { software_token });
+        } else if let Some(family) = software {
+            judgement.refusals.push(Refusal::SoftwareToken {
+                role,
+                label: token.label.clone(),
+                family: family.into(),
+            });
+        }
+        if let Some(serial) = pinned.serial.as_ref().filter(|s| **s != token.serial) {
+            judgement.refusals.push(Refusal::WrongSerial {
+                role,
+                label: token.label.clone(),
+                found: token.serial.clone(),
+                pinned: serial.clone(),
+            });
+        }
+    }
+
+    fn judge_key(&self, role: Role, pinned: &ReleaseKey, key: &KeyFacts, judgement: &mut Judgement) {
+        let fingerprint = Fingerprint::of(&key.public_key);
+        if !pinned.pins.contains(&fingerprint) {
+            judgement.refusals.push(Refusal::NotPinned { role, fingerprint });
+        }
+        let mut attribute = |attribute, found: Option<bool>, required, waived: bool| {
+            if found == Some(required) {
+                return false;
+            }
+            if !waived {
+                judgement.refusals.push(Refusal::KeyAttribute { role, attribute, found, required });
+            }
+            waived
+        };
+        attribute("CKA_SENSITIVE", key.sensitive, true, false);
+        attribute("CKA_EXTRACTABLE", key.extractable, false, false);
+        // A wrapped copy was outside its token once, so it can never have these two.
+        let imported = pinned.accept_imported;
+        let waived_sensitive = attribute("CKA_ALWAYS_SENSITIVE", key.always_sensitive, true, imported);
+        let waived_extractable = attribute("CKA_NEVER_EXTRACTABLE", key.never_extractable, true, imported);
+        if waived_sensitive || waived_extractable {
+            judgement.exceptions.push(Exception::Imported { role });
+        }
+        judgement.refusals.extend(check_strength(role, &key.public_key).err());
+        judgement.refusals.extend(check_key_type(role, self.role(role).key_type, &key.public_key).err());
+    }
+}
+
+/// Whether artifacts of `role` name their signer by certificate.
+fn needs_certificate(role: Role) -> bool {
+    match role {
+        Role::Rootfs | Role::Update => true,
+        Role::Bootloader | Role::Fit => false,
+    }
+}
+
+/// Refuses a key that is not the type the role asks for.
+pub(super) fn check_key_type(role: Role, wanted: KeyType, key: &PublicKey) -> Result<(), Refusal> {
+    if key.key_type() == Some(wanted) {
+        return Ok(());
+    }
+    let found = match (key.key_type(), key.material()) {
+        (Some(found), _) => found.to_string(),
+        (None, KeyMaterial::Rsa { .. }) => format!("RSA of {} bits", key.bits()),
+        (None, KeyMaterial::Ec { .. }) => format!("EC of {} bits", key.bits()),
+    };
+    Err(Refusal::WrongKeyType { role, found, wanted })
+}
+
+/// Refuses RSA below 2048 bits, and public exponents below 65537 or even (FIPS 186-5, section 5.1).
+fn check_strength(role: Role, key: &PublicKey) -> Result<(), Refusal> {
+    let KeyMaterial::Rsa { modulus, exponent } = key.material() else { return Ok(()) };
+    let small = exponent.len() < 3 || (exponent.len() == 3 && exponent.as_slice() < [1, 0, 1].as_slice());
+    let even = |number: &[u8]| number.last().is_none_or(|b| b % 2 == 0);
+    let reason = if key.bits() < 2048 {
+        format!("{} bits are fewer than 2048", key.bits())
+    } else if small {
+        "its public exponent is below 65537".into()
+    } else if even(exponent) {
+        "its public exponent is even".into()
+    } else if even(modulus) {
+        "its modulus is even".into()
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::WeakKey { role, reason })
+}
