@@ -4,6 +4,8 @@
 //! nothing of keys, files or modes, so the same code signs, verifies and is fuzzed without a token.
 
 pub mod cms;
+pub mod control_dtb;
+
 mod edit;
 mod source;
 
