@@ -1,5 +1,7 @@
 //! CMS messages judged by OpenSSL's command line, and OpenSSL's messages judged by us.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests are tests
+
 use hsmsign::{
     crypto::{HashAlgorithm, KeyMaterial, PublicKey, Scheme, Signature, SignatureAlgorithm},
     format::cms::{self, ChainRules, CmsError, KnownSigner, Message, Options, Purpose},
@@ -15,6 +17,7 @@ use openssl::{
 use std::{
     path::Path,
     process::{Command, Output},
+    slice::from_ref,
     time::{Duration, SystemTime},
 };
 
@@ -221,24 +224,24 @@ fn chains_are_judged_by_anchor_purpose_and_date() {
     let now = ChainRules { purpose: Purpose::EmailProtection, at: Some(SystemTime::now()) };
     let later = ChainRules { at: now.at.map(|t| t + Duration::from_secs(20 * 86_400)), ..now };
 
-    let found = full.verify_by_chain(&content, &[root.clone()], &[], now).unwrap();
+    let found = full.verify_by_chain(&content, from_ref(&root), &[], now).unwrap();
     assert_eq!(found.certificate, signer);
-    full.verify_by_chain(&content, &[mid.clone()], &[], now).expect("an intermediate can be trusted");
-    full.verify_by_chain(&content, &[signer.clone()], &[], now).expect("and so can the signer");
-    bare.verify_by_chain(&content, &[signer], &[], now).expect("who need not be in the message");
-    full.verify_by_chain(&content, &[root.clone()], &[], ChainRules { at: None, ..later }).unwrap();
+    full.verify_by_chain(&content, from_ref(&mid), &[], now).expect("an intermediate can be trusted");
+    full.verify_by_chain(&content, from_ref(&signer), &[], now).expect("and so can the signer");
+    bare.verify_by_chain(&content, from_ref(&signer), &[], now).expect("who need not be in the message");
+    full.verify_by_chain(&content, from_ref(&root), &[], ChainRules { at: None, ..later }).unwrap();
 
     let refused = |message: &Message, anchors: &[Vec<u8>], rules| {
         message.verify_by_chain(&content, anchors, &[], rules).unwrap_err()
     };
-    assert!(matches!(refused(&full, &[root.clone()], later), CmsError::Chain(_)), "expired");
+    assert!(matches!(refused(&full, from_ref(&root), later), CmsError::Chain(_)), "expired");
     assert!(matches!(refused(&full, &[pki.der("stranger")], now), CmsError::Chain(_)), "foreign root");
     assert!(matches!(refused(&full, &[], now), CmsError::Chain(_)), "nothing trusted");
-    assert!(matches!(refused(&bare, &[root.clone()], now), CmsError::UnknownSigner { .. }), "no certificate");
+    assert!(matches!(refused(&bare, from_ref(&root), now), CmsError::UnknownSigner { .. }), "no certificate");
     let code_signing = ChainRules { purpose: Purpose::CodeSigning, ..now };
-    assert!(matches!(refused(&full, &[root.clone()], code_signing), CmsError::Chain(_)), "wrong purpose");
+    assert!(matches!(refused(&full, from_ref(&root), code_signing), CmsError::Chain(_)), "wrong purpose");
     let evil = HashAlgorithm::Sha256.digest(b"payloae");
-    let error = full.verify_by_chain(&evil, &[root], &[], now).unwrap_err();
+    let error = full.verify_by_chain(&evil, from_ref(&root), &[], now).unwrap_err();
     assert!(matches!(error, CmsError::Content { .. }), "{error}");
 }
 
