@@ -5,6 +5,7 @@
 
 pub mod cms;
 pub mod control_dtb;
+pub mod fdt;
 
 mod edit;
 mod source;
@@ -21,13 +22,19 @@ pub enum FormatError {
     /// A CMS message, or the certificate it is made for.
     #[error(transparent)]
     Cms(#[from] cms::CmsError),
+    /// A flattened device tree.
+    #[error(transparent)]
+    Fdt(#[from] fdt::FdtError),
 }
 
 impl FormatError {
     /// Whether reading failed, rather than the artifact being malformed.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        matches!(self, Self::Read(ReadError::Io { .. }))
+        matches!(
+            self,
+            Self::Read(ReadError::Io { .. }) | Self::Fdt(fdt::FdtError::Read(ReadError::Io { .. }))
+        )
     }
 
     /// What the user can do about it.
@@ -36,6 +43,7 @@ impl FormatError {
         match self {
             Self::Read(_) => None,
             Self::Cms(e) => e.hint(),
+            Self::Fdt(e) => e.hint(),
         }
     }
 }
