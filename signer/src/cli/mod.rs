@@ -11,6 +11,7 @@ mod keys;
 mod output;
 mod rootfs;
 mod swu;
+mod trust_file;
 
 pub use args::{Cli, Command};
 pub use context::Context;

@@ -1,19 +1,11 @@
 //! Keys in PKCS#11 tokens: found, checked, and asked to sign one digest.
+//!
+//! A [`dev::DevKey`] and a release key are different types, made by different constructors; what they
+//! share is the private machinery in `pkcs11`.
 
-/// Whatever keeps a token from signing.
-#[derive(Debug, thiserror::Error)]
-pub enum KeyError {
-    /// Placeholder until tokens are opened.
-    #[error("no token is configured for role `{0}`")]
-    NoToken(crate::request::Role),
-}
+pub mod certificate;
+pub mod dev;
+mod error;
+mod pkcs11;
 
-impl KeyError {
-    /// What the user can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoToken(_) => None,
-        }
-    }
-}
+pub use error::KeyError;

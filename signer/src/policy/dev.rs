@@ -3,7 +3,7 @@
 use super::{Authorized, Dev, KeyFacts, ModuleFacts, Refusal, TokenFacts};
 use crate::{
     config::{RoleSettings, Roles},
-    crypto::Fingerprint,
+    crypto::{Fingerprint, PublicKey},
     request::Role,
 };
 use std::collections::BTreeSet;
@@ -63,6 +63,19 @@ impl DevPolicy {
         })
     }
 
+    /// Whether a public key from the dev directory may count as `role`'s.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::ReleaseKeyInDev`] if it is pinned for release.
+    pub fn permit_public_key(&self, role: Role, key: &PublicKey) -> Result<Fingerprint, Refusal> {
+        let fingerprint = Fingerprint::of(key);
+        if self.release_pins.contains(&fingerprint) {
+            return Err(Refusal::ReleaseKeyInDev { role, fingerprint });
+        }
+        Ok(fingerprint)
+    }
+
     /// Whether a key in a token may sign for `role`; `own_token` is the label that belongs to the
     /// workspace's dev directory.
     ///
@@ -86,10 +99,7 @@ impl DevPolicy {
         if token.label != own_token {
             return Err(Refusal::ForeignDevToken { label: token.label.clone(), own: own_token.into() });
         }
-        let fingerprint = Fingerprint::of(&key.public_key);
-        if self.release_pins.contains(&fingerprint) {
-            return Err(Refusal::ReleaseKeyInDev { role, fingerprint });
-        }
+        let fingerprint = self.permit_public_key(role, &key.public_key)?;
         let settings = self.role(role);
         super::release::check_key_type(role, settings.key_type, &key.public_key)?;
         Ok(Authorized::new(role, settings.algorithm(), fingerprint, Vec::new()))

@@ -1,0 +1,36 @@
+//! Trusted keys named on the command line: a certificate or public key, PEM or DER.
+
+use crate::{crypto::PublicKey, error::Error, key::certificate, policy::TrustedKey};
+use std::path::Path;
+
+/// Reads the key in `path`; of several certificates in one file the first is trusted and the others
+/// are its chain.
+///
+/// # Errors
+///
+/// [`Error::File`] if it cannot be read, [`Error::Usage`] if it holds neither.
+pub(super) fn read(path: &Path) -> Result<TrustedKey, Error> {
+    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let usage = |reason: String| Error::Usage {
+        message: format!("`{}` is neither a certificate nor a public key: {reason}", path.display()),
+        hint: Some("`--trust` takes `dev`, `release`, or a PEM or DER file".into()),
+    };
+    let (public_key, certificate, chain) = if let Ok(key) = public_key(&bytes) {
+        (key, None, Vec::new())
+    } else {
+        let mut certificates = certificate::read_all(&bytes).map_err(usage)?.into_iter();
+        let first = certificates.next().ok_or_else(|| usage("it is empty".into()))?;
+        (certificate::public_key(&first).map_err(usage)?, Some(first), certificates.collect())
+    };
+    let origin = path.display().to_string();
+    Ok(TrustedKey { public_key, certificate, chain, mode: None, origin })
+}
+
+fn public_key(bytes: &[u8]) -> Result<PublicKey, String> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    if text.contains("-----BEGIN PUBLIC KEY-----") {
+        let (_, document) = der::Document::from_pem(text.trim()).map_err(|e| e.to_string())?;
+        return PublicKey::from_spki_der(document.as_bytes()).map_err(|e| e.to_string());
+    }
+    PublicKey::from_spki_der(bytes).map_err(|e| e.to_string())
+}

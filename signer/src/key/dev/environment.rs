@@ -1,0 +1,132 @@
+//! A clean environment for dev mode, by starting the program again.
+//!
+//! Loaders, PKCS#11 modules and OpenSSL take orders from the environment (`LD_*`, `P11_KIT_*`,
+//! `PKCS11_*`, `OPENSSL_CONF`, `GCONV_PATH`, …), and SoftHSMv2 finds its tokens by `SOFTHSM2_CONF`. The
+//! list of such variables has no end, so those that we know to be harmless stay and all others go.
+//! Safe Rust cannot change its own environment, so the program executes itself with the new one.
+
+use crate::key::KeyError;
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    os::unix::{ffi::OsStrExt as _, process::CommandExt as _},
+    path::Path,
+};
+
+type Environment = BTreeMap<OsString, OsString>;
+
+/// Marks the second start. It is no reason to trust the environment, only one not to start a third time.
+const AGAIN: &str = "HSMSIGN_STARTED_AGAIN";
+
+/// Kept by name. Nothing here makes a library load code or read another configuration.
+const KEPT: [&str; 19] = [
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "PATH",
+    "PWD",
+    "TMPDIR",
+    "TERM",
+    "COLUMNS",
+    "LINES",
+    "TZ",
+    "LANG",
+    "LANGUAGE",
+    "NO_COLOR",
+    "CLICOLOR",
+    "CLICOLOR_FORCE",
+    "SOURCE_DATE_EPOCH",
+    "RUST_BACKTRACE",
+    "CI",
+    "SHLVL",
+];
+
+/// Kept by the start of their name.
+const KEPT_PREFIXES: [&str; 3] = ["HSMSIGN_", "XDG_", "LC_"];
+
+/// Starts the program again unless the environment is as it should be.
+pub(super) fn ensure_clean(configuration: &Path) -> Result<(), KeyError> {
+    let current: Environment = std::env::vars_os().collect();
+    let wanted = clean(&current, configuration);
+    let started_again = current.contains_key(OsStr::new(AGAIN));
+    if differences(&current, &wanted).is_empty() {
+        return Ok(());
+    }
+    if started_again {
+        return Err(KeyError::Environment(differences(&current, &wanted).join(", ")));
+    }
+    let mut arguments = std::env::args_os();
+    let mut command = std::process::Command::new("/proc/self/exe");
+    if let Some(name) = arguments.next() {
+        command.arg0(name);
+    }
+    let error = command.args(arguments).env_clear().envs(&wanted).env(AGAIN, "1").exec();
+    Err(KeyError::Environment(format!("/proc/self/exe: {error}")))
+}
+
+/// For code that is about to load the module: has [`ensure_clean`] been called?
+pub(super) fn check(configuration: &Path) -> Result<(), KeyError> {
+    let current: Environment = std::env::vars_os().collect();
+    let wrong = differences(&current, &clean(&current, configuration));
+    if wrong.is_empty() { Ok(()) } else { Err(KeyError::Environment(wrong.join(", "))) }
+}
+
+/// Names of the variables in which the two differ.
+fn differences(current: &Environment, wanted: &Environment) -> Vec<String> {
+    let name = |key: &OsString| key.to_string_lossy().into_owned();
+    let gone = current.iter().filter(|(k, v)| *k != AGAIN && wanted.get(*k) != Some(v)).map(|(k, _)| name(k));
+    let new = wanted.keys().filter(|k| !current.contains_key(*k)).map(name);
+    gone.chain(new).collect()
+}
+
+/// The environment that dev mode runs in.
+fn clean(current: &Environment, configuration: &Path) -> Environment {
+    let mut wanted: Environment = current
+        .iter()
+        .filter(|(name, _)| {
+            *name != AGAIN
+                && (KEPT.iter().any(|kept| *name == kept)
+                    || KEPT_PREFIXES.iter().any(|p| name.as_bytes().starts_with(p.as_bytes())))
+        })
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    keep_pseudo(current, &mut wanted);
+    wanted.insert("SOFTHSM2_CONF".into(), configuration.as_os_str().to_owned());
+    wanted
+}
+
+/// Keeps what bitbake's fakeroot needs, and no more of the loader's variables than that.
+///
+/// pseudo is a preloaded library that records which files its children make. Were it dropped, files that
+/// a task writes through us would be missing from its records; in fact it puts itself back into the
+/// environment of whatever is executed, so without this exception the two would never agree.
+fn keep_pseudo(current: &Environment, wanted: &mut Environment) {
+    let get = |name: &str| current.get(OsStr::new(name));
+    let is_pseudo = |entry: &OsStr| Path::new(entry).file_name() == Some(OsStr::new("libpseudo.so"));
+    let preload = kept_entries(get("LD_PRELOAD"), b" :", is_pseudo);
+    if preload.is_empty() {
+        return;
+    }
+    wanted.insert("LD_PRELOAD".into(), preload);
+    for (name, value) in current.iter().filter(|(name, _)| name.as_bytes().starts_with(b"PSEUDO_")) {
+        wanted.insert(name.clone(), value.clone());
+    }
+    let homes: Vec<&OsString> =
+        ["PSEUDO_PREFIX", "PSEUDO_LIBDIR"].iter().filter_map(|n| get(n)).filter(|v| !v.is_empty()).collect();
+    let is_its_home = |entry: &OsStr| homes.iter().any(|home| Path::new(entry).starts_with(home));
+    let path = kept_entries(get("LD_LIBRARY_PATH"), b":", is_its_home);
+    if !path.is_empty() {
+        wanted.insert("LD_LIBRARY_PATH".into(), path);
+    }
+}
+
+/// The entries of a list that `keep` accepts, with the first separator between them.
+fn kept_entries(list: Option<&OsString>, separators: &[u8], keep: impl Fn(&OsStr) -> bool) -> OsString {
+    let bytes = list.map(|l| l.as_bytes()).unwrap_or_default();
+    let kept: Vec<&[u8]> = bytes
+        .split(|b| separators.contains(b))
+        .filter(|entry| !entry.is_empty() && keep(OsStr::from_bytes(entry)))
+        .collect();
+    let separator = separators.get(..1).unwrap_or_default();
+    OsStr::from_bytes(&kept.join(separator)).to_owned()
+}

@@ -1,0 +1,198 @@
+//! Whatever keeps a token from signing.
+
+use crate::request::Role;
+use cryptoki::error::Error as CkError;
+use std::path::{Path, PathBuf};
+
+/// Whatever keeps a token from signing.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// No key is configured for the role.
+    #[error("no token is configured for role `{0}`")]
+    NoToken(Role),
+    /// SoftHSMv2 is in none of the usual places.
+    #[error("SoftHSMv2's PKCS#11 module `libsofthsm2.so` is not installed")]
+    SoftHsmMissing,
+    /// The file is not one that dev mode may load.
+    #[error("dev mode does not load `{}`: {reason}", path.display())]
+    SoftHsmRefused {
+        /// The module.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The dev directory cannot be trusted or used.
+    #[error("dev directory `{}`: {reason}", path.display())]
+    DevDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// A file of the dev directory cannot be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The dev key does not exist yet, and this command does not make one.
+    #[error("there is no dev key for role `{role}` in `{}` yet", directory.display())]
+    NoDevKey {
+        /// Whose.
+        role: Role,
+        /// The dev directory.
+        directory: PathBuf,
+    },
+    /// The environment could not be cleaned.
+    #[error("the environment cannot be cleaned for dev mode: {0}")]
+    Environment(String),
+    /// The module could not be loaded or initialised.
+    #[error("cannot load the PKCS#11 module `{}`: {}", path.display(), code(source))]
+    Load {
+        /// The module.
+        path: PathBuf,
+        /// Why.
+        source: CkError,
+    },
+    /// A PKCS#11 function failed.
+    #[error("{what} failed ({})", code(source))]
+    Pkcs11 {
+        /// What was being done, with the token's or key's name.
+        what: String,
+        /// Function and code.
+        source: CkError,
+    },
+    /// No token or object matches.
+    #[error("{0}")]
+    NotFound(String),
+    /// More than one token or object matches.
+    #[error("{what}: {count} match, so none is used")]
+    Ambiguous {
+        /// What was looked for.
+        what: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The key's public part cannot be read or used.
+    #[error("the public key of `{label}` cannot be used: {reason}")]
+    PublicKey {
+        /// The key's label.
+        label: String,
+        /// Why.
+        reason: String,
+    },
+    /// The token answers with something that its public key does not verify.
+    #[error(
+        "the signature by key `{label}` in token `{token}` does not verify: {reason}; it was thrown away"
+    )]
+    BadSignature {
+        /// The key's label.
+        label: String,
+        /// The token's label.
+        token: String,
+        /// What the check says.
+        reason: String,
+    },
+    /// The request does not fit the key.
+    #[error("key `{label}`: {reason}")]
+    Unfit {
+        /// The key's label.
+        label: String,
+        /// Why.
+        reason: String,
+    },
+    /// A certificate could not be made or read.
+    #[error("certificate of `{label}`: {reason}")]
+    Certificate {
+        /// The key's label.
+        label: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl KeyError {
+    /// For `map_err`: a file of the dev directory or a PIN file.
+    pub(super) fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { action, path, source }
+    }
+
+    /// For `map_err`: a PKCS#11 function that failed while doing `what`.
+    pub(super) fn pkcs11(what: impl Into<String>) -> impl FnOnce(CkError) -> Self {
+        let what = what.into();
+        move |source| Self::Pkcs11 { what, source }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::SoftHsmMissing => Some(
+                "install package `softhsm2` (Debian, Ubuntu), `softhsm` (Fedora, Arch), or name a copy with \
+                 `--softhsm LIB`"
+                    .into(),
+            ),
+            Self::DevDirectory { hint, .. } => Some(hint.clone()),
+            Self::NoDevKey { .. } => Some(
+                "sign something in dev mode or run `hsmsign init`; or name whom to trust with `--trust`"
+                    .into(),
+            ),
+            Self::Load { .. } => Some("check the module's path and that its own service runs".into()),
+            Self::NoToken(_)
+            | Self::SoftHsmRefused { .. }
+            | Self::File { .. }
+            | Self::Environment(_)
+            | Self::Pkcs11 { .. }
+            | Self::NotFound(_)
+            | Self::Ambiguous { .. }
+            | Self::PublicKey { .. }
+            | Self::BadSignature { .. }
+            | Self::Unfit { .. }
+            | Self::Certificate { .. } => None,
+        }
+    }
+}
+
+/// `C_Login: CKR_PIN_INCORRECT`: function and code in the standard's own words.
+fn code(error: &CkError) -> String {
+    match error {
+        CkError::Pkcs11(rv, function) => {
+            let rv = format!("{rv:?}");
+            // Codes without a name carry their number: `VendorDefined(2147483649)`.
+            if rv.contains('(') {
+                return format!("C_{function:?}: {rv}");
+            }
+            let mut name = String::from("CKR");
+            for c in rv.chars() {
+                if c.is_ascii_uppercase() {
+                    name.push('_');
+                }
+                name.push(c.to_ascii_uppercase());
+            }
+            format!("C_{function:?}: {name}")
+        }
+        CkError::LibraryLoading(e) => e.to_string(),
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cryptoki::{context::Function, error::RvError};
+
+    #[test]
+    fn codes_have_the_standards_names() {
+        assert_eq!(
+            code(&CkError::Pkcs11(RvError::PinIncorrect, Function::Login)),
+            "C_Login: CKR_PIN_INCORRECT"
+        );
+    }
+}

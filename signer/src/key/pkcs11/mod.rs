@@ -1,0 +1,13 @@
+//! PKCS#11 (version 3.2): one context per module, tokens, objects, mechanisms.
+
+mod generate;
+mod key;
+mod mechanism;
+mod module;
+mod object;
+mod token;
+
+pub(super) use key::TokenKey;
+pub(super) use module::Module;
+pub(super) use object::Selector;
+pub(super) use token::Token;

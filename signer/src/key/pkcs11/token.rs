@@ -1,0 +1,98 @@
+//! A token with an open session.
+
+use super::{Module, module::text};
+use crate::{key::KeyError, policy::TokenFacts};
+use cryptoki::{
+    error::{Error as CkError, RvError},
+    session::{Session, UserType},
+    slot::{Slot, TokenInfo},
+    types::AuthPin,
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use zeroize::Zeroizing;
+
+/// A token with one open session.
+///
+/// The session stays open until the token is dropped, and is never logged out: login state is shared
+/// by all sessions of the process, so a logout here would log out a signature going on elsewhere.
+pub(in crate::key) struct Token {
+    // Dropped before the module is finalized: fields drop in order.
+    session: Mutex<Session>,
+    info: TokenInfo,
+    module: Arc<Module>,
+}
+
+impl Token {
+    /// Opens a session with the token in `slot`.
+    pub(in crate::key) fn open(
+        module: &Arc<Module>,
+        slot: Slot,
+        info: TokenInfo,
+        read_write: bool,
+    ) -> Result<Self, KeyError> {
+        let what = format!("opening token `{}`", info.label());
+        let pkcs11 = module.pkcs11();
+        let session = if read_write { pkcs11.open_rw_session(slot) } else { pkcs11.open_ro_session(slot) };
+        let session = session.map_err(KeyError::pkcs11(what))?;
+        Ok(Self { session: Mutex::new(session), info, module: Arc::clone(module) })
+    }
+
+    /// Initialises the empty slot's token: label, a user PIN, and a PIN for its security officer.
+    pub(in crate::key) fn initialize(
+        module: &Arc<Module>,
+        label: &str,
+        pin: &str,
+        so_pin: &str,
+    ) -> Result<(), KeyError> {
+        let failed = |step: &str| KeyError::pkcs11(format!("{step} token `{label}`"));
+        let pkcs11 = module.pkcs11();
+        let slots = pkcs11.get_slots_with_token().map_err(failed("finding a slot for"))?;
+        let slot = slots
+            .into_iter()
+            .find(|slot| pkcs11.get_token_info(*slot).is_ok_and(|info| !info.token_initialized()))
+            .ok_or_else(|| KeyError::NotFound(format!("no empty slot for token `{label}`")))?;
+        let so_pin = AuthPin::from(so_pin.to_owned());
+        pkcs11.init_token(slot, &so_pin, label).map_err(failed("initialising"))?;
+        let session = pkcs11.open_rw_session(slot).map_err(failed("opening new"))?;
+        session.login(UserType::So, Some(&so_pin)).map_err(failed("logging in to new"))?;
+        session.init_pin(&AuthPin::from(pin.to_owned())).map_err(failed("setting the PIN of"))
+    }
+
+    /// Logs in as the user. Being logged in already is fine.
+    pub(in crate::key) fn login(&self, pin: &Zeroizing<String>) -> Result<(), KeyError> {
+        let pin = AuthPin::from(pin.as_str());
+        match self.session().login(UserType::User, Some(&pin)) {
+            Ok(()) | Err(CkError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
+            Err(e) => Err(KeyError::pkcs11(format!("logging in to token `{}`", self.label()))(e)),
+        }
+    }
+
+    /// The session, for one caller at a time.
+    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn module(&self) -> &Module {
+        &self.module
+    }
+
+    /// The token's label.
+    pub(in crate::key) fn label(&self) -> &str {
+        self.info.label()
+    }
+
+    /// What the token says of itself.
+    pub(in crate::key) fn facts(&self) -> TokenFacts {
+        facts(&self.info)
+    }
+}
+
+/// What a token says of itself.
+pub(in crate::key) fn facts(info: &TokenInfo) -> TokenFacts {
+    TokenFacts {
+        label: text(info.label()),
+        manufacturer: text(info.manufacturer_id()),
+        model: text(info.model()),
+        serial: text(info.serial_number()),
+    }
+}
