@@ -22,6 +22,9 @@ pub enum FormatError {
     /// A CMS message, or the certificate it is made for.
     #[error(transparent)]
     Cms(#[from] cms::CmsError),
+    /// A control device tree.
+    #[error(transparent)]
+    ControlDtb(#[from] control_dtb::ControlDtbError),
     /// A flattened device tree.
     #[error(transparent)]
     Fdt(#[from] fdt::FdtError),
@@ -31,10 +34,13 @@ impl FormatError {
     /// Whether reading failed, rather than the artifact being malformed.
     #[must_use]
     pub fn is_read(&self) -> bool {
-        matches!(
-            self,
-            Self::Read(ReadError::Io { .. }) | Self::Fdt(fdt::FdtError::Read(ReadError::Io { .. }))
-        )
+        match self {
+            Self::ControlDtb(e) => e.is_read(),
+            _ => matches!(
+                self,
+                Self::Read(ReadError::Io { .. }) | Self::Fdt(fdt::FdtError::Read(ReadError::Io { .. }))
+            ),
+        }
     }
 
     /// What the user can do about it.
@@ -43,6 +49,7 @@ impl FormatError {
         match self {
             Self::Read(_) => None,
             Self::Cms(e) => e.hint(),
+            Self::ControlDtb(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
         }
     }
