@@ -106,6 +106,15 @@ impl Error {
         }
     }
 
+    /// Where in which file, for errors that have such a place.
+    #[must_use]
+    pub fn place(&self) -> Option<(&Path, &crate::config::Place)> {
+        match self {
+            Self::Config(crate::config::ConfigError::Invalid { file, fault }) => Some((file, &fault.place)),
+            _ => None,
+        }
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

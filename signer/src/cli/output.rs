@@ -52,6 +52,9 @@ impl Output {
     /// An error with its hint.
     pub fn error(&self, error: &Error) {
         stderr_line(format_args!("error: {error}"));
+        if let Some((file, place)) = error.place() {
+            stderr_line(format_args!("{}", place.render(file)));
+        }
         if let Some(hint) = error.hint() {
             stderr_line(format_args!("hint: {hint}"));
         }

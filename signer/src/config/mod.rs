@@ -1,8 +1,16 @@
 //! `hsmsign.yaml` (the policy) and the host settings.
 
 mod error;
+mod host;
 mod model;
 mod parse;
+mod place;
+mod yaml;
 
-pub use error::ConfigError;
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Fault};
+pub use host::{AgentLimits, HostConfig, HostToken, PinSource};
 pub use model::{Config, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};
+pub use place::{Excerpt, Place, Step};

@@ -44,6 +44,15 @@ impl Roles {
             Role::Update => &self.update,
         }
     }
+
+    pub(super) fn get_mut(&mut self, role: Role) -> &mut RoleSettings {
+        match role {
+            Role::Bootloader => &mut self.bootloader,
+            Role::Fit => &mut self.fit,
+            Role::Rootfs => &mut self.rootfs,
+            Role::Update => &mut self.update,
+        }
+    }
 }
 
 impl Default for Roles {
