@@ -44,7 +44,10 @@ impl<'a> Context<'a> {
             None => nearest_policy(),
         };
         let config = match &file {
-            Some(file) => Config::parse(&std::fs::read_to_string(file).map_err(Error::file("read", file))?)?,
+            Some(file) => {
+                let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
+                Config::parse(&text).map_err(|fault| fault.in_file(file))?
+            }
             None => Config::default(),
         };
         let product = config.product.clone();
