@@ -9,6 +9,7 @@ pub mod fdt;
 
 mod edit;
 mod source;
+pub mod verity;
 
 pub use edit::{Edit, Edits, Piece};
 pub use source::{ReadError, Source};
@@ -28,6 +29,9 @@ pub enum FormatError {
     /// A flattened device tree.
     #[error(transparent)]
     Fdt(#[from] fdt::FdtError),
+    /// A dm-verity image.
+    #[error(transparent)]
+    Verity(#[from] verity::VerityError),
 }
 
 impl FormatError {
@@ -35,11 +39,11 @@ impl FormatError {
     #[must_use]
     pub fn is_read(&self) -> bool {
         match self {
+            Self::Read(e) => e.is_io(),
             Self::ControlDtb(e) => e.is_read(),
-            _ => matches!(
-                self,
-                Self::Read(ReadError::Io { .. }) | Self::Fdt(fdt::FdtError::Read(ReadError::Io { .. }))
-            ),
+            Self::Fdt(fdt::FdtError::Read(e)) => e.is_io(),
+            Self::Verity(verity::VerityError::Read(e)) => e.is_io(),
+            _ => false,
         }
     }
 
@@ -51,6 +55,7 @@ impl FormatError {
             Self::Cms(e) => e.hint(),
             Self::ControlDtb(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
+            Self::Verity(e) => e.hint(),
         }
     }
 }

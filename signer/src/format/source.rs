@@ -78,6 +78,14 @@ pub enum ReadError {
     },
 }
 
+impl ReadError {
+    /// Whether the operating system failed, rather than the artifact pointing nowhere.
+    #[must_use]
+    pub fn is_io(&self) -> bool {
+        matches!(self, Self::Io { .. })
+    }
+}
+
 impl Source for &[u8] {
     fn len_bytes(&self) -> u64 {
         self.len() as u64
