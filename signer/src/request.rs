@@ -144,3 +144,19 @@ pub struct Identity {
     /// Whether this is a release key in a rehearsal (a software token).
     pub rehearsal: bool,
 }
+
+impl Identity {
+    /// The `key-name-hint` of a role's key in a mode, such as `hsmsign-dev-fit`.
+    #[must_use]
+    pub fn hint(mode: crate::policy::Mode, role: Role) -> String {
+        format!("hsmsign-{mode}-{role}")
+    }
+
+    /// Whose key a hint names; `None` if it is not one of ours.
+    #[must_use]
+    pub fn parse_hint(hint: &str) -> Option<(crate::policy::Mode, Role)> {
+        use crate::policy::Mode;
+        let pairs = [Mode::Dev, Mode::Release].into_iter().flat_map(|m| Role::ALL.map(|r| (m, r)));
+        pairs.into_iter().find(|(mode, role)| Self::hint(*mode, *role) == hint)
+    }
+}

@@ -4,6 +4,7 @@ mod args;
 mod blob;
 mod bootloader;
 mod context;
+mod control_tree;
 mod doctor;
 mod fit;
 mod init;

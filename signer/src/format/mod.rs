@@ -3,6 +3,7 @@
 //! A format plans signing requests over a [`Source`], and attaches the answers as [`Edit`]s. It knows
 //! nothing of keys, files or modes, so the same code signs, verifies and is fuzzed without a token.
 
+pub mod bootloader;
 pub mod cms;
 pub mod control_dtb;
 pub mod fdt;

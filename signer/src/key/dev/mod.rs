@@ -111,7 +111,7 @@ impl DevToken {
             role,
             mode: Mode::Dev,
             algorithm: authorized.algorithm(),
-            key_name_hint: format!("hsmsign-dev-{role}"),
+            key_name_hint: Identity::hint(Mode::Dev, role),
             public_key: key.public_key().clone(),
             certificate: Some(certificate),
             chain: Vec::new(),
