@@ -3,29 +3,27 @@
 use super::{
     Output,
     args::{Global, TrustArgs},
+    release::{self, ReleaseAccess},
+    settings::{Given, PolicyFile, Settings, Surroundings},
     trust_file,
 };
 use crate::{
-    config::Config,
+    config::ConfigError,
     error::Error,
     key::dev::{self, DevSettings, DevToken},
-    policy::{Mode, Policy, Refusal, TrustedKey},
+    policy::{DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
     request::{Answer, Role},
 };
-use std::{
-    cell::OnceCell,
-    path::{Path, PathBuf},
-};
+use std::{cell::OnceCell, path::Path};
 
 /// Settings of one run.
 #[derive(Debug)]
 pub struct Context<'a> {
     /// Where the command speaks.
     pub output: &'a Output,
+    settings: Settings,
+    policy_file: PolicyFile,
     policy: Policy,
-    product: String,
-    dev_dir: PathBuf,
-    softhsm: Option<PathBuf>,
     dev_token: OnceCell<DevToken>,
 }
 
@@ -38,42 +36,33 @@ impl<'a> Context<'a> {
     /// # Errors
     ///
     /// [`Error::Config`] for a configuration that cannot be used.
-    pub fn new(global: &Global, output: &'a Output) -> Result<Self, Error> {
-        let file = match &global.config {
-            Some(file) => Some(file.clone()),
-            None => nearest_policy(),
-        };
-        let config = match &file {
-            Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(Error::file("read", file))?;
-                Config::parse(&text).map_err(|fault| fault.in_file(file))?
-            }
-            None => Config::default(),
-        };
-        let product = config.product.clone();
-        let policy = Policy::new(global.mode.unwrap_or(Mode::Dev), config)?;
-        let variable = |name| std::env::var_os(name).map(PathBuf::from);
-        let dev_dir = dev::locate(
-            global.dev_dir.as_deref(),
-            file.as_deref(),
-            variable("XDG_DATA_HOME").as_deref(),
-            variable("HOME").as_deref(),
-        )
-        .ok_or_else(|| Error::Usage {
-            message: "no dev directory: neither HOME nor XDG_DATA_HOME is set".into(),
-            hint: Some("name one with `--dev-dir` or HSMSIGN_DEV_DIR".into()),
-        })?;
-        if matches!(policy, Policy::Dev(_)) {
-            DevToken::ensure_clean_environment(&dev_dir)?;
+    pub(super) fn new(global: &Global, given: &Given, output: &'a Output) -> Result<Self, Error> {
+        let settings = Settings::resolve(global, given, &Surroundings::of_process())?;
+        let policy_file = settings.load_policy()?;
+        let policy = Policy::new(settings.mode.value, policy_file.config.clone())?;
+        let context = Self { output, settings, policy_file, policy, dev_token: OnceCell::new() };
+        if matches!(context.policy, Policy::Dev(_)) {
+            DevToken::ensure_clean_environment(context.dev_dir()?)?;
         }
-        let softhsm = global.softhsm.clone();
-        Ok(Self { output, policy, product, dev_dir, softhsm, dev_token: OnceCell::new() })
+        Ok(context)
+    }
+
+    /// The mode.
+    #[must_use]
+    pub fn mode(&self) -> Mode {
+        self.policy.mode()
+    }
+
+    /// What this run may do.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The product's name, for certificates, reports and derived salts.
     #[must_use]
     pub fn product(&self) -> &str {
-        &self.product
+        &self.policy_file.config.product
     }
 
     /// Opens the key of `role` in the current mode.
@@ -87,7 +76,7 @@ impl<'a> Context<'a> {
             Policy::Dev(policy) => Ok(Box::new(self.dev_token(policy)?.key(role)?)),
             Policy::Release(policy) => {
                 policy.permit_signing(role)?;
-                Err(crate::key::KeyError::NoToken(role).into())
+                self.release_access(policy, role)?.signer()
             }
         }
     }
@@ -119,26 +108,51 @@ impl<'a> Context<'a> {
         Ok(keys)
     }
 
-    fn dev_settings(&self, policy: &crate::policy::DevPolicy) -> DevSettings {
-        DevSettings {
-            directory: self.dev_dir.clone(),
-            softhsm: self.softhsm.clone(),
-            product: self.product.clone(),
-            policy: policy.clone(),
+    /// What it takes to open `role`'s release key.
+    pub(super) fn release_access<'p>(
+        &self,
+        policy: &'p ReleasePolicy,
+        role: Role,
+    ) -> Result<ReleaseAccess<'p>, Error> {
+        release::access(policy, role, &self.policy_file, &self.settings.load_host()?)
+    }
+
+    /// The dev directory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if there is no home to put it in.
+    pub(super) fn dev_dir(&self) -> Result<&Path, Error> {
+        match &self.settings.dev_dir {
+            Some(directory) => Ok(&directory.value),
+            None => Err(ConfigError::Setup {
+                message: "no dev directory: neither HOME nor XDG_DATA_HOME is set".into(),
+                hint: Some("name one with `--dev-dir` or HSMSIGN_DEV_DIR".into()),
+            }
+            .into()),
         }
     }
 
-    fn dev_token(&self, policy: &crate::policy::DevPolicy) -> Result<&DevToken, Error> {
+    pub(super) fn dev_settings(&self, policy: &DevPolicy) -> Result<DevSettings, Error> {
+        Ok(DevSettings {
+            directory: self.dev_dir()?.to_owned(),
+            softhsm: self.settings.softhsm.as_ref().map(|s| s.value.clone()),
+            product: self.product().to_owned(),
+            policy: policy.clone(),
+        })
+    }
+
+    pub(super) fn dev_token(&self, policy: &DevPolicy) -> Result<&DevToken, Error> {
         if let Some(token) = self.dev_token.get() {
             return Ok(token);
         }
-        let token = DevToken::open(self.dev_settings(policy))?;
+        let token = DevToken::open(self.dev_settings(policy)?)?;
         Ok(self.dev_token.get_or_init(|| token))
     }
 
     fn trusted_dev_key(&self, role: Role) -> Result<TrustedKey, Error> {
         match &self.policy {
-            Policy::Dev(policy) => dev::trusted(&self.dev_settings(policy), role),
+            Policy::Dev(policy) => dev::trusted(&self.dev_settings(policy)?, role),
             Policy::Off | Policy::Release(_) => Err(Error::Usage {
                 message: "dev keys are trusted in dev mode alone".into(),
                 hint: Some("add `--mode dev`".into()),
@@ -147,12 +161,6 @@ impl<'a> Context<'a> {
     }
 
     fn trusted_release_keys(&self, role: Role) -> Result<Vec<TrustedKey>, Error> {
-        Err(crate::key::KeyError::NoToken(role).into())
+        release::trusted(role, &self.policy_file)
     }
-}
-
-/// `hsmsign.yaml` in this directory or the nearest one above.
-fn nearest_policy() -> Option<PathBuf> {
-    let here = std::env::current_dir().ok()?;
-    here.ancestors().map(|d| d.join("hsmsign.yaml")).find(|f| f.is_file())
 }

@@ -10,7 +10,9 @@ mod fit;
 mod init;
 mod keys;
 mod output;
+mod release;
 mod rootfs;
+mod settings;
 mod swu;
 mod trust_file;
 
@@ -19,16 +21,17 @@ pub use context::Context;
 pub use output::Output;
 
 use crate::error::{Error, Exit};
-use clap::Parser as _;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use std::process::ExitCode;
 
 /// Parses, runs, prints, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     // clap prints help and version itself, and exits with 2 on wrong use.
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let output = Output::new(&cli.global);
-    let exit = match run(cli, &output) {
+    let exit = match run(cli, &settings::Given::new(&matches), &output) {
         Ok(()) => Exit::Done,
         Err(error) => {
             output.error(&error);
@@ -38,8 +41,8 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn run(cli: Cli, output: &Output) -> Result<(), Error> {
-    let context = Context::new(&cli.global, output)?;
+fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> {
+    let context = Context::new(&cli.global, given, output)?;
     match cli.command {
         Command::Init(args) => init::run(&context, &args),
         Command::Doctor(args) => doctor::run(&context, &args),

@@ -1,0 +1,342 @@
+//! Settings of one run, each with where it came from: command line, environment, file, default.
+
+use super::args::Global;
+use crate::{
+    config::{Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
+    error::Error,
+    key::dev,
+    policy::Mode,
+    request::Role,
+};
+use clap::{ArgMatches, parser::ValueSource};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// An option.
+    CommandLine,
+    /// A variable.
+    Environment(&'static str),
+    /// Found in one of the usual places.
+    Found(&'static str),
+    /// Nobody said anything.
+    Default,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CommandLine => f.write_str("command line"),
+            Self::Environment(name) => write!(f, "environment: {name}"),
+            Self::Found(place) => f.write_str(place),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Resolved<T> {
+    /// The value.
+    pub(super) value: T,
+    /// Where it came from.
+    pub(super) origin: Origin,
+}
+
+/// Which global options were given, and how.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Given(Vec<(&'static str, Origin)>);
+
+/// Global options that can also come from the environment.
+const VARIABLES: [(&str, &str); 5] = [
+    ("config", "HSMSIGN_CONFIG"),
+    ("host_config", "HSMSIGN_HOST_CONFIG"),
+    ("mode", "HSMSIGN_MODE"),
+    ("dev_dir", "HSMSIGN_DEV_DIR"),
+    ("softhsm", "HSMSIGN_SOFTHSM"),
+];
+
+impl Given {
+    /// Asks clap where each value came from.
+    pub(super) fn new(matches: &ArgMatches) -> Self {
+        // Global options given after a subcommand are known to that subcommand.
+        let mut innermost = matches;
+        while let Some((_, inner)) = innermost.subcommand() {
+            innermost = inner;
+        }
+        let origin = |id: &str, variable| match innermost.value_source(id) {
+            Some(ValueSource::CommandLine) => Some(Origin::CommandLine),
+            Some(ValueSource::EnvVariable) => Some(Origin::Environment(variable)),
+            _ => None,
+        };
+        Self(VARIABLES.into_iter().filter_map(|(id, v)| Some((id, origin(id, v)?))).collect())
+    }
+
+    fn of(&self, id: &str) -> Origin {
+        self.0.iter().find(|(given, _)| *given == id).map_or(Origin::Default, |(_, origin)| origin.clone())
+    }
+}
+
+/// The environment's part in finding files; read once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Surroundings {
+    /// Where the command was started.
+    pub(super) directory: PathBuf,
+    /// `$HOME`.
+    pub(super) home: Option<PathBuf>,
+    /// `$XDG_DATA_HOME`.
+    pub(super) data_home: Option<PathBuf>,
+    /// `$XDG_CONFIG_HOME`.
+    pub(super) config_home: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Of this process.
+    pub(super) fn of_process() -> Self {
+        let variable = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        Self {
+            directory: std::env::current_dir().unwrap_or_default(),
+            home: variable("HOME"),
+            data_home: variable("XDG_DATA_HOME"),
+            config_home: variable("XDG_CONFIG_HOME"),
+        }
+    }
+}
+
+/// Which files and places apply; nothing is opened yet.
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// The mode.
+    pub(super) mode: Resolved<Mode>,
+    /// The policy file, if there is one.
+    pub(super) policy_file: Option<Resolved<PathBuf>>,
+    /// The host settings, if there are any; dev mode never opens them.
+    pub(super) host_file: Option<Resolved<PathBuf>>,
+    /// The dev directory, unless there is no home to put it in.
+    pub(super) dev_dir: Option<Resolved<PathBuf>>,
+    /// Another copy of SoftHSMv2's module.
+    pub(super) softhsm: Option<Resolved<PathBuf>>,
+}
+
+impl Settings {
+    /// Decides by precedence.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Usage`] for options of release mode in another mode.
+    pub(super) fn resolve(global: &Global, given: &Given, around: &Surroundings) -> Result<Self, Error> {
+        let mode = Resolved { value: global.mode.unwrap_or(Mode::Dev), origin: given.of("mode") };
+        if mode.value != Mode::Release && given.of("host_config") == Origin::CommandLine {
+            return Err(Error::Usage {
+                message: format!("`--host-config` belongs to release mode, and the mode is `{}`", mode.value),
+                hint: Some("leave it out, or add `--mode release`".into()),
+            });
+        }
+        let explicit =
+            |value: &Option<PathBuf>, id| value.clone().map(|value| Resolved { value, origin: given.of(id) });
+        let policy_file = explicit(&global.config, "config")
+            .or_else(|| nearest_policy(&around.directory).map(found_policy));
+        let host_file = explicit(&global.host_config, "host_config").or_else(|| usual_host_file(around));
+        let dev_dir = dev::locate(
+            global.dev_dir.as_deref(),
+            policy_file.as_ref().map(|f| f.value.as_path()),
+            around.data_home.as_deref(),
+            around.home.as_deref(),
+        );
+        let dev_dir_origin = match given.of("dev_dir") {
+            Origin::Default if policy_file.is_some() => Origin::Found("beside the policy"),
+            origin => origin,
+        };
+        Ok(Self {
+            mode,
+            policy_file,
+            host_file,
+            dev_dir: dev_dir.map(|value| Resolved { value, origin: dev_dir_origin }),
+            softhsm: explicit(&global.softhsm, "softhsm"),
+        })
+    }
+
+    /// Reads the policy.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] or [`Error::Config`].
+    pub(super) fn load_policy(&self) -> Result<PolicyFile, Error> {
+        match &self.policy_file {
+            Some(file) => PolicyFile::load(&file.value),
+            None => Ok(PolicyFile::default()),
+        }
+    }
+
+    /// Reads the host settings; empty where there are none. For release mode alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] or [`Error::Config`]; the latter also if others could have written the file,
+    /// since it names code that is loaded and where PINs are read.
+    pub(super) fn load_host(&self) -> Result<HostConfig, Error> {
+        let Some(file) = &self.host_file else { return Ok(HostConfig::default()) };
+        let text = read_text(&file.value)?;
+        check_writers(&file.value)?;
+        HostConfig::parse(&text).map_err(|fault| fault.in_file(&file.value).into())
+    }
+}
+
+/// The policy with its file, for errors that are found out later.
+#[derive(Clone, Debug, Default)]
+pub(super) struct PolicyFile {
+    /// Its path; `None` if there is no file.
+    pub(super) path: Option<PathBuf>,
+    /// Its text.
+    text: String,
+    /// What it says.
+    pub(super) config: Config,
+}
+
+impl PolicyFile {
+    fn load(path: &Path) -> Result<Self, Error> {
+        let text = read_text(path)?;
+        let config = Config::parse(&text).map_err(|fault| fault.in_file(path))?;
+        Ok(Self { path: Some(path.to_owned()), text, config })
+    }
+
+    /// A path in the policy, which is relative to the policy's directory.
+    pub(super) fn relative(&self, path: &Path) -> PathBuf {
+        self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(path)
+    }
+
+    /// An error about the value at `path` in this file.
+    pub(super) fn fault(&self, path: &[Step], message: String, hint: String) -> Error {
+        let place = Place::of_value(&self.text, path);
+        let file = self.path.clone().unwrap_or_else(|| "hsmsign.yaml".into());
+        Fault { message, place, hint: Some(hint) }.in_file(file).into()
+    }
+
+    /// The host's settings for the token that holds `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] at the token's name if the host settings do not know it.
+    pub(super) fn host_token<'h>(
+        &self,
+        role: Role,
+        key: &ReleaseKey,
+        host: &'h HostConfig,
+    ) -> Result<&'h HostToken, Error> {
+        host.tokens.get(&key.token).ok_or_else(|| {
+            let names: Vec<String> = host.tokens.keys().map(|name| format!("`{name}`")).collect();
+            let hint = match names.is_empty() {
+                true => "host settings name no tokens; docs/keys-and-modes.md shows how".into(),
+                false => format!("host settings name these tokens: {}", names.join(", ")),
+            };
+            let path: [Step; 4] = ["release".into(), "keys".into(), role.name().into(), "token".into()];
+            self.fault(&path, format!("role `{role}`: unknown token `{}`", key.token), hint)
+        })
+    }
+}
+
+/// Reads a configuration file, however long it claims to be.
+fn read_text(path: &Path) -> Result<String, Error> {
+    const LIMIT_BYTES: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(Error::file("read", path))?;
+    file.take(LIMIT_BYTES).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        let message = "the file is not UTF-8".to_owned();
+        let place = Place { line, column: 1, excerpt: None };
+        let hint = Some("save it as UTF-8 text".into());
+        Error::from(Fault { message, place, hint }.in_file(path))
+    })
+}
+
+/// Refuses host settings that another user could have written.
+fn check_writers(path: &Path) -> Result<(), Error> {
+    let stat = rustix::fs::stat(path).map_err(|e| Error::file("read", path)(e.into()))?;
+    let own = rustix::process::geteuid().as_raw();
+    let (reason, hint) = if stat.st_uid != 0 && stat.st_uid != own {
+        ("belongs to another user", format!("chown root {}", path.display()))
+    } else if stat.st_mode & 0o022 != 0 {
+        ("can be written by others", format!("chmod go-w {}", path.display()))
+    } else {
+        return Ok(());
+    };
+    let message = format!("host settings `{}`: the file {reason}", path.display());
+    Err(ConfigError::Setup { message, hint: Some(hint) }.into())
+}
+
+fn found_policy(value: PathBuf) -> Resolved<PathBuf> {
+    Resolved { value, origin: Origin::Found("in this directory or above") }
+}
+
+/// `hsmsign.yaml` in `directory` or the nearest one above.
+fn nearest_policy(directory: &Path) -> Option<PathBuf> {
+    directory.ancestors().map(|d| d.join("hsmsign.yaml")).find(|f| f.is_file())
+}
+
+/// The user's host settings, else the system's.
+fn usual_host_file(around: &Surroundings) -> Option<Resolved<PathBuf>> {
+    let config_home = around.config_home.clone().or_else(|| Some(around.home.as_ref()?.join(".config")));
+    let users = config_home.map(|c| (c.join("hsmsign/host.yaml"), "the user's"));
+    let systems = (PathBuf::from("/etc/hsmsign/host.yaml"), "the system's");
+    let (value, whose) = users.into_iter().chain([systems]).find(|(path, _)| path.is_file())?;
+    Some(Resolved { value, origin: Origin::Found(whose) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    fn resolve(arguments: &[&str], around: &Surroundings) -> Result<Settings, Error> {
+        let matches = Cli::command().try_get_matches_from(arguments).unwrap();
+        let cli = Cli::from_arg_matches(&matches).unwrap();
+        Settings::resolve(&cli.global, &Given::new(&matches), around)
+    }
+
+    #[test]
+    fn the_command_line_comes_before_what_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("hsmsign.yaml"), "").unwrap();
+        let below = directory.path().join("a/b");
+        std::fs::create_dir_all(&below).unwrap();
+        let around = Surroundings { directory: below, home: Some("/home/me".into()), ..Default::default() };
+        let found = resolve(&["hsmsign", "doctor"], &around).unwrap();
+        assert_eq!(found.mode, Resolved { value: Mode::Dev, origin: Origin::Default });
+        assert_eq!(found.policy_file.unwrap().value, directory.path().join("hsmsign.yaml"));
+        assert_eq!(found.dev_dir.unwrap().value, directory.path().join(".hsmsign"));
+        // A global option after the subcommand counts as much as one before it.
+        let given =
+            resolve(&["hsmsign", "doctor", "--config", "x/y.yaml", "--mode", "off"], &around).unwrap();
+        assert_eq!(given.mode, Resolved { value: Mode::Off, origin: Origin::CommandLine });
+        assert_eq!(given.policy_file.unwrap().origin, Origin::CommandLine);
+        assert_eq!(given.dev_dir.unwrap().value, Path::new("x/.hsmsign"));
+    }
+
+    #[test]
+    fn host_settings_are_refused_in_dev_mode() {
+        let around = Surroundings::default();
+        assert!(resolve(&["hsmsign", "--host-config", "h", "doctor"], &around).is_err());
+        let release = resolve(&["hsmsign", "--host-config", "h", "--mode", "release", "doctor"], &around);
+        assert_eq!(release.unwrap().host_file.unwrap().value, Path::new("h"));
+    }
+
+    #[test]
+    fn host_settings_that_others_can_write_are_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("host.yaml");
+        std::fs::write(&path, "version: 1\n").unwrap();
+        for (mode, good) in [(0o644, true), (0o600, true), (0o664, false), (0o646, false)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!(check_writers(&path).is_ok(), good, "{mode:o}");
+        }
+    }
+}
