@@ -81,6 +81,28 @@ impl AtomicFile {
         Ok(())
     }
 
+    /// Makes what is written so far durable, without putting it in place yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if it cannot be synced.
+    pub fn sync(&self) -> Result<(), Error> {
+        self.temporary.as_file().sync_all().map_err(Error::file("sync", &self.path))
+    }
+
+    /// Puts several outputs in place, in this order, after all of them are durable: a run that ends in
+    /// between leaves whole files, and a full disk leaves all the old ones.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] for the first that cannot be synced or renamed.
+    pub fn commit_all(outputs: Vec<Self>) -> Result<(), Error> {
+        for output in &outputs {
+            output.sync()?;
+        }
+        outputs.into_iter().try_for_each(Self::commit)
+    }
+
     /// Makes the output durable and puts it in place of whatever was there.
     ///
     /// # Errors

@@ -40,6 +40,12 @@ impl FileSource {
         &self.path
     }
 
+    /// Its first `len_bytes`, or all of it if it is shorter.
+    #[must_use]
+    pub fn prefix(&self, len_bytes: u64) -> Prefix<'_> {
+        Prefix { source: self, len_bytes: len_bytes.min(self.len_bytes) }
+    }
+
     /// The open file.
     #[must_use]
     pub fn file(&self) -> &File {
@@ -58,5 +64,26 @@ impl Source for FileSource {
             return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes });
         }
         self.file.read_exact_at(buffer, offset).map_err(|source| ReadError::Io { offset, source })
+    }
+}
+
+/// The beginning of a file, as if the rest were not there.
+#[derive(Debug)]
+pub struct Prefix<'a> {
+    source: &'a FileSource,
+    len_bytes: u64,
+}
+
+impl Source for Prefix<'_> {
+    fn len_bytes(&self) -> u64 {
+        self.len_bytes
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        if end > self.len_bytes {
+            return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes });
+        }
+        self.source.read_at(offset, buffer)
     }
 }

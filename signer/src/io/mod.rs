@@ -6,4 +6,4 @@ mod file_source;
 
 pub use area::FileArea;
 pub use atomic::AtomicFile;
-pub use file_source::FileSource;
+pub use file_source::{FileSource, Prefix};

@@ -99,3 +99,14 @@ pub(super) fn root_hash(top: &Pass<'_>) -> Result<Digest, VerityError> {
     hasher.update(&block);
     Ok(hasher.finish())
 }
+
+/// The root hash that the topmost block in an existing hash area has; `None` if there is no tree because one
+/// data block is all there is. Says nothing about what lies below it.
+///
+/// # Errors
+///
+/// [`VerityError::Read`].
+pub fn stored_root_hash(area: &dyn Source, tree: &Tree) -> Result<Option<Digest>, VerityError> {
+    let top = tree.levels().len().checked_sub(1).and_then(|height| level_pass(area, tree, height));
+    top.as_ref().map(root_hash).transpose()
+}

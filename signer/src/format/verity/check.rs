@@ -72,11 +72,20 @@ pub fn check(
         let compare = |first: u64, computed: &[u8]| {
             let start = offset + tree.block_offset_bytes(first);
             let stored = area.read_range(start..start + computed.len() as u64, computed.len())?;
-            let digests = computed.chunks(slot).zip(stored.chunks(slot));
-            for (number, (computed, stored)) in (first * per_block..blocks).zip(digests) {
-                // What pads a digest to its slot is covered by the block's own digest.
-                if computed.get(..digest_len) != stored.get(..digest_len) {
+            if computed == stored {
+                return Ok(());
+            }
+            let slots = computed.chunks(slot).zip(stored.chunks(slot));
+            for (number, (computed, stored)) in (first * per_block..).zip(slots) {
+                if computed == stored {
+                    continue;
+                }
+                if number < blocks && computed.get(..digest_len) != stored.get(..digest_len) {
                     bad.add(first_below + number);
+                } else {
+                    // What pads a digest or the block is zero in every tree. Digests of further blocks there
+                    // would mean that the number of data blocks was lowered, which the root hash does not cover.
+                    bad_hashes.add(level.first_block + number / per_block);
                 }
             }
             Ok(())

@@ -29,6 +29,15 @@ pub struct Verified {
     pub has_certificates: bool,
 }
 
+/// Checks that the kernel knows `algorithm`; worth asking before an image is hashed.
+///
+/// # Errors
+///
+/// [`VerityError::Pss`] if it does not.
+pub fn check_algorithm(algorithm: SignatureAlgorithm) -> Result<(), VerityError> {
+    if algorithm.scheme == Scheme::RsaPss { Err(VerityError::Pss) } else { Ok(()) }
+}
+
 /// Plans the signature of `root_hash` by the key in `certificate` (DER).
 ///
 /// # Errors
@@ -39,9 +48,7 @@ pub fn plan(
     algorithm: SignatureAlgorithm,
     certificate: &[u8],
 ) -> Result<Plan, VerityError> {
-    if algorithm.scheme == Scheme::RsaPss {
-        return Err(VerityError::Pss);
-    }
+    check_algorithm(algorithm)?;
     let root_hash = root_hash.to_hex();
     let content = algorithm.hash.digest(root_hash.as_bytes());
     let options = cms::Options { signed_attributes: false, certificates: false, signing_time: None };
