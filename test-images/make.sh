@@ -78,17 +78,17 @@ for seed in kaslr-seed rng-seed; do
 done
 dtc -q -I dtb -O dtb -o "$work/tmp/machine.dtb" "$work/tmp/virt.dtb" 2>"$log" || fail 'dtc'
 
-# control_tree IN OUT PAD: a control tree whose boot command nobody has to type. U-Boot takes
-# /config/bootcmd in place of its environment's; the FIT's address is qemu-boot.sh's.
+# control_tree IN OUT PAD BOOTCMD: a control tree whose boot command nobody has to type. U-Boot
+# takes /config/bootcmd in place of its environment's; the FIT's address is qemu-boot.sh's.
 control_tree() {
 	cp "$1" "$work/tmp/control.dtb"
 	fdtput -c "$work/tmp/control.dtb" /config
-	fdtput -t s "$work/tmp/control.dtb" /config bootcmd 'bootm 0x50000000'
+	fdtput -t s "$work/tmp/control.dtb" /config bootcmd "$4"
 	fdtput -t i "$work/tmp/control.dtb" /config bootdelay 0
 	# Room for keys comes last: fdtput packs what it writes.
 	dtc -q -I dtb -O dtb -p "$3" -o "$2" "$work/tmp/control.dtb" 2>"$log" || fail "dtc $2"
 }
-control_tree "$work/tmp/machine.dtb" u-boot.dtb 0x4000
+control_tree "$work/tmp/machine.dtb" u-boot.dtb 0x4000 'bootm 0x50000000'
 
 # Without a spare byte: whoever adds a key has to make room.
 dtc -q -I dtb -O dtb -o u-boot-tight.dtb u-boot.dtb 2>"$log" || fail 'dtc u-boot-tight.dtb'
@@ -102,7 +102,9 @@ for node in $(fdtget -l "$work/tmp/spl.dtb" /); do
 		;;
 	esac
 done
-control_tree "$work/tmp/spl.dtb" u-boot-spl.dtb 0x2000
+# iminfo comes first, because SPL checks the hash of each image it loads, and bootm loads only one
+# of a bootloader FIT's.
+control_tree "$work/tmp/spl.dtb" u-boot-spl.dtb 0x2000 'iminfo 0x50000000 && bootm 0x50000000'
 
 # U-Boot with its control tree behind it (CONFIG_OF_SEPARATE); it looks for the tree at its end.
 cat u-boot.bin u-boot.dtb >u-boot-dtb.bin

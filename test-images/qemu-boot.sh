@@ -148,7 +148,7 @@ while IFS= read -r -t "$wait_for" -u "$output" line; do
 	esac
 	# What comes after these lines cannot change the verdict.
 	case $line in
-	"ERROR: can't get kernel image"* | *'Kernel panic'* | *'Must RESET board'* | 'resetting ...'*) break ;;
+	"ERROR: can't get kernel image"* | 'Bad hash in FIT image!'* | *'Kernel panic'* | *'Must RESET board'* | 'resetting ...'*) break ;;
 	esac
 	if [ -n "$reached" ] || { [ -n "$loaded" ] && [ -z "$userspace" ]; }; then break; fi
 done

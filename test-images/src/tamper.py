@@ -175,8 +175,8 @@ def _(data):
     tree = Tree(data)
     path = tree.signature()
     algo = tree.string(path, "algo").encode()
-    other = algo.replace(b"sha256", b"sha384") if b"sha256" in algo else algo.replace(b"sha", b"shb")
-    tree.replace(path, "algo", algo, other)
+    old, new = (b"sha256", b"sha384") if algo.startswith(b"sha256") else (algo[:6], b"sha256")
+    tree.replace(path, "algo", old, new)
     return data
 
 
@@ -262,12 +262,11 @@ def _(data):
 def superblock(data):
     """Offset of the dm-verity superblock, which stands right after the data blocks.
 
-    Source: cryptsetup's docs/on-disk-format of dm-verity; Linux verity.rst.
+    Source: struct verity_sb in cryptsetup's lib/verity/verity.c.
     """
     at = data.find(b"verity\0\0")
     while at >= 0:
-        (data_blocks,) = struct.unpack_from("<Q", data, at + 40)
-        (block_size,) = struct.unpack_from("<I", data, at + 64 - 0) if False else struct.unpack_from("<I", data, at + 32 + 32)
+        block_size, _, data_blocks = struct.unpack_from("<2IQ", data, at + 64)
         if at == data_blocks * block_size:
             return at
         at = data.find(b"verity\0\0", at + 1)
