@@ -151,7 +151,7 @@ def _(data):
     return fit_payload(data)
 
 
-@kind("fit", "fdt", "one bit of the device tree, which may hold the root hash")
+@kind("fit", "fdt", "one bit of the device tree")
 def _(data):
     return fit_payload(data, "fdt")
 
@@ -199,7 +199,7 @@ def _(data):
     return data
 
 
-@kind("fit", "mixed", "the kernel of another configuration, itself signed and right")
+@kind("fit", "mixed", "the kernel of another, rightly signed configuration")
 def _(data):
     tree = Tree(data)
     conf = tree.configuration()
@@ -220,7 +220,7 @@ def _(data):
     return flip(data, start + length - 2)
 
 
-@kind("fit", "unlisted", "the kernel struck from the list of signed nodes, then changed and rehashed")
+@kind("fit", "unlisted", "the kernel struck from the signed nodes' list, then changed")
 def _(data):
     # U-Boot before March 2026 believed this list: the signature fails on such a verifier, because
     # the digest changes, and on a later one, because it makes its own list.
@@ -311,12 +311,12 @@ def cms_algorithm(data):
     return data.replace(SHA256_OID, SHA384_OID)
 
 
-@kind("signature", "value", "one bit of a signature (PKCS#7, CMS or raw)")
+@kind("signature", "value", "one bit of the signature")
 def _(data):
     return cms_signature(data)
 
 
-@kind("signature", "algorithm", "SHA-384 named instead of SHA-256 (PKCS#7, CMS)")
+@kind("signature", "algorithm", "SHA-384 named instead of SHA-256")
 def _(data):
     return cms_algorithm(data)
 
@@ -386,12 +386,12 @@ def is_signature(name):
     return name == "sw-description.sig"
 
 
-@kind("swu", "repacked", "nothing: only unpacked and packed again, must be accepted")
+@kind("swu", "repacked", "unpacked and packed again, nothing changed")
 def _(data):
     return write_cpio(read_cpio(data))
 
 
-@kind("swu", "payload", "one bit of an image, its cpio checksum made right again")
+@kind("swu", "payload", "one bit of an image, its cpio checksum made right")
 def _(data):
     return with_member(data, is_image, lambda c: flip(c, len(c) // 2))
 
@@ -406,7 +406,7 @@ def _(data):
     return with_member(data, is_description, change)
 
 
-@kind("swu", "payload-rehashed", "one bit of an image, its SHA-256 in sw-description made right again")
+@kind("swu", "payload-rehashed", "one bit of an image, its SHA-256 made right again")
 def _(data):
     members = read_cpio(data)
     image = next(m for m in members if is_image(m[2]))
@@ -435,7 +435,7 @@ def _(data):
     return with_member(data, is_signature, cms_signature)
 
 
-@kind("swu", "algorithm", "SHA-384 named instead of SHA-256 in sw-description.sig (CMS)")
+@kind("swu", "algorithm", "SHA-384 named instead of SHA-256 in the CMS")
 def _(data):
     return with_member(data, is_signature, cms_algorithm)
 
