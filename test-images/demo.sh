@@ -131,6 +131,7 @@ title 'Good artifacts'
 expect accepted 'bootloader FIT' "$judge" bootloader signed/u-boot-spl.dtb signed/u-boot.itb "$boot_key"
 expect accepted 'bootloader FIT' ours verify bootloader --fit signed/u-boot.itb --spl-dtb signed/u-boot-spl.dtb
 expect accepted 'FIT, booted to userspace' "$judge" fit signed/u-boot.dtb signed/fit.itb "$fit_key"
+expect accepted 'FIT, its other configuration booted' "$judge" fit --config conf-2 signed/u-boot.dtb signed/fit.itb "$fit_key"
 expect accepted 'FIT' ours verify fit signed/fit.itb
 expect accepted 'rootfs, squashfs' "$judge" verity signed/rootfs.squashfs signed/rootfs.squashfs "$squashfs_len" \
 	signed/rootfs.squashfs.roothash
@@ -165,6 +166,10 @@ for kind in $(kinds fit); do
 done
 python3 "$tamper" control-dtb key signed/u-boot.dtb tampered/u-boot-key.dtb
 expect refused "control tree: $(what control-dtb key)" "$judge" fit tampered/u-boot-key.dtb signed/fit.itb
+# U-Boot itself cannot refuse this one: it obeys the tree, and boots what is unsigned.
+python3 "$tamper" control-dtb not-required signed/u-boot.dtb tampered/u-boot-not-required.dtb
+expect refused 'control tree: the key no longer required' \
+	ours verify bootloader --control-dtb tampered/u-boot-not-required.dtb
 
 title 'Tampered rootfs'
 for kind in $(kinds rootfs); do

@@ -42,7 +42,7 @@ done
 stamp=$({
 	dpkg-query -W u-boot-qemu qemu-system-arm debian-installer-12-netboot-arm64 u-boot-tools \
 		device-tree-compiler e2fsprogs squashfs-tools cpio gzip binutils-aarch64-linux-gnu
-	cd "$here" && sha256sum make.sh src/*
+	cd "$here" && sha256sum make.sh src/*.its src/*.dts src/*.S src/sw-description*
 } | sha256sum | cut -d' ' -f1)
 if [ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ]; then
 	printf 'test images in %s are up to date\n' "$out" >&2
