@@ -16,6 +16,7 @@ packages() {
 	cat <<'LIST'
 build   build-essential                    C compiler and linker for build scripts, and make
 build   pkg-config                         how the openssl crate finds libcrypto
+build   ca-certificates                    cargo fetches crates over HTTPS
 build   libssl-dev                         headers the openssl crate links against
 demo    softhsm2                           the dev token: a PKCS#11 module that needs no hardware
 demo    openssl                            judges root hash signatures, CMS and raw signatures
