@@ -6,6 +6,7 @@
 pub mod bootloader;
 pub mod cms;
 pub mod control_dtb;
+pub mod cpio;
 pub mod fdt;
 
 mod edit;
@@ -27,6 +28,9 @@ pub enum FormatError {
     /// A control device tree.
     #[error(transparent)]
     ControlDtb(#[from] control_dtb::ControlDtbError),
+    /// A cpio archive.
+    #[error(transparent)]
+    Cpio(#[from] cpio::CpioError),
     /// A flattened device tree.
     #[error(transparent)]
     Fdt(#[from] fdt::FdtError),
@@ -42,6 +46,7 @@ impl FormatError {
         match self {
             Self::Read(e) => e.is_io(),
             Self::ControlDtb(e) => e.is_read(),
+            Self::Cpio(e) => e.is_read(),
             Self::Fdt(fdt::FdtError::Read(e)) => e.is_io(),
             Self::Verity(verity::VerityError::Read(e)) => e.is_io(),
             _ => false,
@@ -55,6 +60,7 @@ impl FormatError {
             Self::Read(_) => None,
             Self::Cms(e) => e.hint(),
             Self::ControlDtb(e) => e.hint(),
+            Self::Cpio(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
             Self::Verity(e) => e.hint(),
         }
