@@ -26,28 +26,6 @@ impl DevPolicy {
         self.roles.get(role)
     }
 
-    /// Whether the file of a module may be loaded at all: asked before it is opened, since loading
-    /// runs its code.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::ModuleFile`] if someone other than root or `own_uid` could have written it.
-    pub fn permit_module_file(
-        path: &std::path::Path,
-        owner_uid: u32,
-        mode: u32,
-        own_uid: u32,
-    ) -> Result<(), Refusal> {
-        let reason = if owner_uid != 0 && owner_uid != own_uid {
-            "it belongs to another user"
-        } else if mode & 0o022 != 0 {
-            "others may write it"
-        } else {
-            return Ok(());
-        };
-        Err(Refusal::ModuleFile { path: path.to_owned(), reason })
-    }
-
     /// Whether a loaded module is SoftHSMv2: asked before any of its tokens is opened.
     ///
     /// # Errors

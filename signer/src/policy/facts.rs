@@ -3,15 +3,11 @@
 use crate::crypto::PublicKey;
 use std::path::PathBuf;
 
-/// What a loaded PKCS#11 module says of itself (`CK_INFO`), and its file.
+/// What a loaded PKCS#11 module says of itself (`CK_INFO`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModuleFacts {
     /// The file it was loaded from, links resolved.
     pub path: PathBuf,
-    /// Who owns that file.
-    pub owner_uid: u32,
-    /// Its permission bits.
-    pub mode: u32,
     /// `manufacturerID`, padding removed.
     pub manufacturer: String,
     /// `libraryDescription`, padding removed.

@@ -4,7 +4,6 @@ use crate::{
     crypto::{Fingerprint, KeyType},
     request::Role,
 };
-use std::path::PathBuf;
 
 /// Why the policy says no.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,14 +12,6 @@ pub enum Refusal {
     #[error("mode is `off`, so nothing is signed")]
     Off,
 
-    /// A module whose file someone else may have written.
-    #[error("module `{}` is not loaded: {reason}", path.display())]
-    ModuleFile {
-        /// The file.
-        path: PathBuf,
-        /// Who could have changed it.
-        reason: &'static str,
-    },
     /// Dev mode uses SoftHSMv2 and nothing else.
     #[error("dev mode uses SoftHSMv2 alone, and {what} reports itself as `{reported}`")]
     NotSoftHsm {
@@ -144,9 +135,6 @@ impl Refusal {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Off => "choose `--mode dev`, or `--mode release` where release signing happens".into(),
-            Self::ModuleFile { .. } => {
-                "a module must belong to root or to you, and nobody else may write it".into()
-            }
             Self::NotSoftHsm { .. } => {
                 "name SoftHSMv2's own libsofthsm2.so with `--softhsm`; dev mode never touches an HSM".into()
             }
