@@ -70,6 +70,13 @@ impl SoftKey {
     }
 }
 
+impl SoftKey {
+    /// Gives the key another name hint, as the other mode's key has.
+    pub(crate) fn rename(&mut self, key_name_hint: &str) {
+        self.identity.key_name_hint = key_name_hint.into();
+    }
+}
+
 impl Answer for SoftKey {
     fn identity(&self) -> &Identity {
         &self.identity

@@ -8,6 +8,7 @@ pub mod cms;
 pub mod control_dtb;
 pub mod cpio;
 pub mod fdt;
+pub mod fit;
 
 mod edit;
 mod source;
@@ -37,6 +38,9 @@ pub enum FormatError {
     /// A dm-verity image.
     #[error(transparent)]
     Verity(#[from] verity::VerityError),
+    /// A FIT image.
+    #[error(transparent)]
+    Fit(#[from] fit::FitError),
 }
 
 impl FormatError {
@@ -49,6 +53,7 @@ impl FormatError {
             Self::Cpio(e) => e.is_read(),
             Self::Fdt(fdt::FdtError::Read(e)) => e.is_io(),
             Self::Verity(verity::VerityError::Read(e)) => e.is_io(),
+            Self::Fit(e) => e.is_read(),
             _ => false,
         }
     }
@@ -63,6 +68,7 @@ impl FormatError {
             Self::Cpio(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
             Self::Verity(e) => e.hint(),
+            Self::Fit(e) => e.hint(),
         }
     }
 }

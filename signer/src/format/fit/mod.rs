@@ -1,0 +1,46 @@
+//! FIT images: which bytes U-Boot's signatures cover, signing and verifying them.
+//!
+//! The list of signed nodes is computed from each configuration, as U-Boot does since March 2026, and
+//! never read from `hashed-nodes`. Data of images is hashed where it lies and never held in memory.
+//!
+//! Sources: the FIT specification v1.0 (<https://fitspec.osfw.foundation>); U-Boot
+//! `doc/usage/fit/signature.rst`, and for the regions `boot/image-fit-sig.c` and `boot/fdt_region.c`.
+
+mod error;
+mod external;
+mod hash;
+mod image;
+mod nodes;
+mod plan;
+mod properties;
+mod region;
+mod signature_node;
+mod stage_trust;
+mod verify;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use error::{FitError, Problem};
+pub use image::{Fit, Place};
+pub use plan::{Plan, Signing, plan};
+pub use stage_trust::StageTrust;
+pub use verify::verify;
+
+/// Deepest nesting that U-Boot's signature code walks.
+pub const MAX_DEPTH: usize = 31;
+/// Longest node path that U-Boot's signature code walks, in bytes.
+pub const MAX_PATH_LEN_BYTES: usize = 197;
+/// Most nodes that U-Boot lets one signature cover, an image counted each time it is named.
+pub const MAX_SIGNED_NODES: usize = 100;
+/// Most bytes that their paths may take, each with its terminator.
+pub const MAX_SIGNED_PATHS_LEN_BYTES: usize = 4096;
+/// The largest FIT that U-Boot verifies unless built otherwise (`FIT_SIGNATURE_MAX_SIZE`), in bytes.
+pub const DEFAULT_MAX_FIT_LEN_BYTES: u64 = 256 << 20;
+/// Largest device tree image that a [`StageTrust`] is written into, in bytes.
+pub const MAX_DEVICE_TREE_LEN_BYTES: usize = 16 << 20;
+
+/// What `signer-name` says in signature nodes of ours.
+pub const SIGNER_NAME: &str = "hsmsign";

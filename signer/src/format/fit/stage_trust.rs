@@ -1,0 +1,114 @@
+//! `/firmware/hsmsign`: what the next stage trusts, written into the FIT's own device trees.
+
+use super::{FitError, MAX_DEVICE_TREE_LEN_BYTES, Problem, image::Fit, properties as p};
+use crate::format::fdt::{Fdt, FdtError, NodeId, Tail};
+
+const FIRMWARE: &str = "firmware";
+const NODE: &str = "hsmsign";
+const UPDATE_CERTIFICATE: &str = "update-certificate";
+
+/// Trust anchors of the stage that a FIT starts.
+///
+/// Linux shows them under `/proc/device-tree/firmware/hsmsign`, one file for each property. The
+/// configuration's signature covers the device tree, hence them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StageTrust {
+    /// The root filesystem's dm-verity parameters: property names and values, in order.
+    pub rootfs: Option<Vec<(String, Vec<u8>)>>,
+    /// The certificate that update bundles are checked with, PEM.
+    pub update_certificate: Option<Vec<u8>>,
+}
+
+impl StageTrust {
+    /// Whether there is nothing to write.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rootfs.is_none() && self.update_certificate.is_none()
+    }
+
+    /// `tree` with these anchors; nothing else in it changes. What is not given stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// [`FdtError`] if it is no device tree.
+    pub fn write(&self, tree: &[u8]) -> Result<Vec<u8>, FdtError> {
+        let mut fdt = Fdt::parse(&tree)?;
+        let firmware = match fdt.child(Fdt::ROOT, FIRMWARE) {
+            Some(node) => node,
+            None => fdt.add_node(Fdt::ROOT, FIRMWARE)?,
+        };
+        let node = match fdt.child(firmware, NODE) {
+            Some(node) => node,
+            None => fdt.add_node(firmware, NODE)?,
+        };
+        // What is added comes first in its node, so the last goes in first.
+        if let Some(certificate) = &self.update_certificate {
+            fdt.set(node, UPDATE_CERTIFICATE, certificate.clone())?;
+        }
+        if let Some(rootfs) = &self.rootfs {
+            let stale: Vec<String> = fdt
+                .node(node)
+                .properties()
+                .iter()
+                .map(|property| property.name().to_owned())
+                .filter(|name| name != UPDATE_CERTIFICATE && rootfs.iter().all(|(new, _)| new != name))
+                .collect();
+            for name in stale {
+                fdt.delete_property(node, &name);
+            }
+            for (name, value) in rootfs.iter().rev() {
+                fdt.set(node, name, value.clone())?;
+            }
+        }
+        let edits = fdt.edits(Tail::Moves { alignment: 4 })?;
+        Ok(edits.apply(&tree, MAX_DEVICE_TREE_LEN_BYTES)?)
+    }
+}
+
+/// A device tree that was changed.
+pub(super) struct EditedTree {
+    pub(super) image: NodeId,
+    pub(super) old: Vec<u8>,
+    pub(super) new: Vec<u8>,
+}
+
+impl Fit<'_> {
+    /// The device trees of all configurations with the anchors in them; overlays are left alone.
+    pub(super) fn write_stage_trust(&self, trust: &StageTrust) -> Result<Vec<EditedTree>, FitError> {
+        let mut edited: Vec<EditedTree> = Vec::new();
+        for configuration in self.configurations() {
+            let references = self.references(configuration)?;
+            // Overlays follow the tree that they are applied to.
+            let first = references.iter().find(|r| r.property == p::FDT).and_then(|r| r.images.first());
+            let Some(image) = first.copied() else { continue };
+            if edited.iter().any(|e| e.image == image) {
+                continue;
+            }
+            let compression = self.fdt.string(image, p::COMPRESSION)?.unwrap_or_default();
+            if !matches!(compression.as_str(), "" | "none") {
+                let why = format!("its compression is `{compression}`");
+                return Err(self.problem(image, Problem::NotDeviceTree(why)));
+            }
+            if self.fdt.child(image, "cipher").is_some() {
+                return Err(self.problem(image, Problem::NotDeviceTree("it is encrypted".into())));
+            }
+            let range = self.data(image)?.range;
+            let old = self.fdt.source().read_range(range, MAX_DEVICE_TREE_LEN_BYTES)?;
+            let not_a_tree = |e: FdtError| self.problem(image, Problem::NotDeviceTree(e.to_string()));
+            if is_overlay(&Fdt::parse(&old).map_err(not_a_tree)?) {
+                continue;
+            }
+            let new = trust.write(&old).map_err(not_a_tree)?;
+            edited.push(EditedTree { image, old, new });
+        }
+        if edited.is_empty() {
+            return Err(FitError::node("/configurations", Problem::NoDeviceTree));
+        }
+        Ok(edited)
+    }
+}
+
+/// Overlays consist of fragments, each with an `__overlay__` node.
+fn is_overlay(fdt: &Fdt<'_>) -> bool {
+    fdt.children(Fdt::ROOT).any(|(id, _)| fdt.child(id, "__overlay__").is_some())
+}
