@@ -7,5 +7,6 @@ pub mod certificate;
 pub mod dev;
 mod error;
 mod pkcs11;
+pub mod uri;
 
 pub use error::KeyError;
