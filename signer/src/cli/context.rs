@@ -3,14 +3,17 @@
 use super::{
     Output,
     args::{Global, TrustArgs},
-    release::{self, ReleaseAccess},
+    release,
     settings::{Given, PolicyFile, Settings, Surroundings},
     trust_file,
 };
 use crate::{
     config::ConfigError,
     error::Error,
-    key::dev::{self, DevSettings, DevToken},
+    key::{
+        dev::{self, DevSettings, DevToken},
+        release::{ReleaseAccess, ReleaseTokens},
+    },
     policy::{DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
     request::{Answer, Role},
 };
@@ -25,6 +28,7 @@ pub struct Context<'a> {
     policy_file: PolicyFile,
     policy: Policy,
     dev_token: OnceCell<DevToken>,
+    release_tokens: ReleaseTokens,
 }
 
 impl<'a> Context<'a> {
@@ -40,7 +44,8 @@ impl<'a> Context<'a> {
         let settings = Settings::resolve(global, given, &Surroundings::of_process())?;
         let policy_file = settings.load_policy()?;
         let policy = Policy::new(settings.mode.value, policy_file.config.clone())?;
-        let context = Self { output, settings, policy_file, policy, dev_token: OnceCell::new() };
+        let (dev_token, release_tokens) = (OnceCell::new(), ReleaseTokens::default());
+        let context = Self { output, settings, policy_file, policy, dev_token, release_tokens };
         if matches!(context.policy, Policy::Dev(_)) {
             DevToken::ensure_clean_environment(context.dev_dir()?)?;
         }
@@ -76,7 +81,11 @@ impl<'a> Context<'a> {
             Policy::Dev(policy) => Ok(Box::new(self.dev_token(policy)?.key(role)?)),
             Policy::Release(policy) => {
                 policy.permit_signing(role)?;
-                self.release_access(policy, role)?.signer()
+                let key = self.release_tokens.key(&self.release_access(policy, role)?)?;
+                for exception in key.exceptions() {
+                    self.output.warn(exception);
+                }
+                Ok(Box::new(key))
             }
         }
     }
@@ -115,6 +124,12 @@ impl<'a> Context<'a> {
         role: Role,
     ) -> Result<ReleaseAccess<'p>, Error> {
         release::access(policy, role, &self.policy_file, &self.settings.load_host()?)
+    }
+
+    /// The release tokens of this run, each opened when first needed.
+    #[must_use]
+    pub fn release_tokens(&self) -> &ReleaseTokens {
+        &self.release_tokens
     }
 
     /// The dev directory.

@@ -2,40 +2,16 @@
 
 use super::settings::PolicyFile;
 use crate::{
-    config::{HostConfig, HostToken, ReleaseKey, Step},
+    config::{HostConfig, ReleaseKey, Step},
     crypto::Fingerprint,
     error::Error,
-    key::{KeyError, certificate},
+    key::{certificate, release::ReleaseAccess},
     policy::{Certificates, Mode, Refusal, ReleasePolicy, TrustedKey},
-    request::{Answer, Role},
+    request::Role,
 };
 use std::path::Path;
 
-/// What it takes to open one role's release key.
-#[derive(Clone, Debug)]
-pub(super) struct ReleaseAccess<'p> {
-    /// Decides whether the key may sign.
-    pub(super) policy: &'p ReleasePolicy,
-    /// For whom.
-    pub(super) role: Role,
-    /// Which key.
-    pub(super) key: ReleaseKey,
-    /// How this host reaches its token.
-    pub(super) host: HostToken,
-    /// What the policy's certificate files hold.
-    pub(super) certificates: Option<Certificates>,
-}
-
-impl ReleaseAccess<'_> {
-    /// Opens the key and lets the policy judge it.
-    pub(super) fn signer(self) -> Result<Box<dyn Answer>, Error> {
-        let Self { policy, role, key, host, certificates } = self;
-        let _ = (policy, key, host, certificates);
-        Err(KeyError::NoToken(role).into())
-    }
-}
-
-/// Gathers it for `role`.
+/// What it takes to open `role`'s release key.
 ///
 /// # Errors
 ///

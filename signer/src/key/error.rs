@@ -21,6 +21,60 @@ pub enum KeyError {
         /// Why not.
         reason: String,
     },
+    /// The file is not one that release mode may load.
+    #[error("PKCS#11 module `{}` is not loaded: {reason}", path.display())]
+    ModuleRefused {
+        /// The module.
+        path: PathBuf,
+        /// Why not.
+        reason: String,
+    },
+    /// The URI of a release key names none.
+    #[error("role `{role}`: the key's URI cannot be used: {source}")]
+    Uri {
+        /// Whose.
+        role: Role,
+        /// What is wrong with it.
+        source: super::uri::UriError,
+    },
+    /// There is no PIN where it should come from.
+    #[error("no PIN for token `{token}` from {source_name}: {reason}")]
+    Pin {
+        /// The token's name in the host settings.
+        token: String,
+        /// Where the PIN should come from.
+        source_name: String,
+        /// What is wrong there.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// Trying a PIN could do harm.
+    #[error("token `{token}` is not tried: {reason}")]
+    PinUnsafe {
+        /// The token's label.
+        token: String,
+        /// Why.
+        reason: String,
+        /// How to mend it.
+        hint: String,
+    },
+    /// The token does not take the PIN.
+    #[error("token `{token}` refused the PIN ({})", code(source))]
+    PinRefused {
+        /// The token's label.
+        token: String,
+        /// Function and code.
+        source: CkError,
+    },
+    /// A key would be made where one is.
+    #[error("token `{token}` holds a key `{label}` already")]
+    Exists {
+        /// The key's label.
+        label: String,
+        /// The token's label.
+        token: String,
+    },
     /// The dev directory cannot be trusted or used.
     #[error("dev directory `{}`: {reason}", path.display())]
     DevDirectory {
@@ -139,7 +193,18 @@ impl KeyError {
                  `--softhsm LIB`"
                     .into(),
             ),
-            Self::DevDirectory { hint, .. } => Some(hint.clone()),
+            Self::DevDirectory { hint, .. } | Self::PinUnsafe { hint, .. } => Some(hint.clone()),
+            Self::Pin { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
+            Self::PinRefused { .. } => Some(
+                "check the token's PIN source in the host settings before you try again: most tokens lock after a \
+                 few wrong PINs"
+                    .into(),
+            ),
+            Self::ModuleRefused { .. } => {
+                Some("a module and its directories must belong to root or to you, and nobody else may write them".into())
+            }
+            Self::Uri { .. } => Some("write `uri: \"pkcs11:token=LABEL;object=LABEL\"` in hsmsign.yaml".into()),
+            Self::Exists { .. } => Some("give the new key another `object` in its URI".into()),
             Self::NoDevKey { .. } => Some(
                 "sign something in dev mode or run `hsmsign init`; or name whom to trust with `--trust`"
                     .into(),

@@ -6,7 +6,10 @@
 pub mod certificate;
 pub mod dev;
 mod error;
+mod module_file;
+mod pin;
 mod pkcs11;
+pub mod release;
 pub mod uri;
 
 pub use error::KeyError;

@@ -63,6 +63,17 @@ impl ReleasePolicy {
         if self.settings.rehearsal { Ok(key) } else { Err(Refusal::NotYetSafe) }
     }
 
+    /// Whether a token may be given a PIN for `role`'s key.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::SoftwareToken`] or [`Refusal::WrongSerial`].
+    pub fn permit_token(&self, role: Role, token: &TokenFacts) -> Result<(), Refusal> {
+        let mut judgement = Judgement::default();
+        self.judge_token(role, self.key(role)?, token, &mut judgement);
+        judgement.refusals.into_iter().next().map_or(Ok(()), Err)
+    }
+
     /// Whether a key in a token may sign for `role`.
     ///
     /// `certificates` are what the policy's files hold, `now` is in seconds since 1970.

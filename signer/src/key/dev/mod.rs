@@ -93,7 +93,7 @@ impl DevToken {
     pub fn key(&self, role: Role) -> Result<DevKey, Error> {
         let key_type = self.settings.key_type(role);
         let label = key_label(role, key_type);
-        let key = TokenKey::find(&self.token, &Selector::label(&label), None)?;
+        let key = TokenKey::find(&self.token, &Selector::label(&label), None, None)?;
         let own_token = provision::token_label(&self.directory)?;
         let authorized =
             self.settings.policy.authorize(role, &own_token, &self.token.facts(), &key.facts())?;
@@ -115,8 +115,8 @@ impl DevToken {
             public_key: key.public_key().clone(),
             certificate: Some(certificate),
             chain: Vec::new(),
-            token_label: key.token().label().to_owned(),
-            token_serial: key.token().facts().serial,
+            token_label: self.token.facts().label,
+            token_serial: self.token.facts().serial,
             rehearsal: false,
         };
         Ok(DevKey { authorized, key, identity })

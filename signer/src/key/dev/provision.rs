@@ -78,7 +78,7 @@ fn open(directory: &DevDirectory, module: &Arc<Module>, read_write: bool) -> Res
     let pin = directory.read("pin")?.unwrap_or_default();
     let pin = Zeroizing::new(String::from_utf8_lossy(&pin).into_owned());
     let token = Token::open(module, slot, info, read_write)?;
-    token.login(&pin)?;
+    token.login(Some(&pin))?;
     Ok(token)
 }
 
@@ -94,7 +94,7 @@ fn make_key(
     // Without its certificate a key was never used, so it may go.
     token.destroy(&label)?;
     token.generate(key_type, &label, label.as_bytes())?;
-    let key = TokenKey::find(token, &Selector::label(&label), None)?;
+    let key = TokenKey::find(token, &Selector::label(&label), None, None)?;
     let holder = Holder {
         organization: settings.product.clone(),
         unit: "hsmsign DEVELOPMENT keys, not for release".into(),

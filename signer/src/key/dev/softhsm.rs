@@ -1,6 +1,6 @@
 //! SoftHSMv2's module file: where distributions put it, and who could have tampered with it.
 
-use crate::key::KeyError;
+use crate::key::{KeyError, module_file};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -38,25 +38,9 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, KeyError> {
     check(&path).map_err(|reason| KeyError::SoftHsmRefused { path, reason })
 }
 
-/// Refuses a file that someone else could have put there. Returns its path without links.
+/// Refuses a file that someone else could have put there, or that is something else.
 fn check(path: &Path) -> Result<PathBuf, String> {
-    let real = path.canonicalize().map_err(|e| e.to_string())?;
-    if !fs::metadata(&real).map_err(|e| e.to_string())?.is_file() {
-        return Err("not a regular file".into());
-    }
-    for part in real.ancestors() {
-        // `rustix` asks the kernel itself: under pseudo every file seems to be root's.
-        let stat = rustix::fs::stat(part).map_err(|e| e.to_string())?;
-        let owner = stat.st_uid;
-        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
-            return Err(format!("`{}` belongs to user {owner}, neither you nor root", part.display()));
-        }
-        // In a sticky directory such as /tmp others cannot replace what is not theirs.
-        let sticky = part != real && stat.st_mode & 0o1000 != 0;
-        if stat.st_mode & 0o022 != 0 && !sticky {
-            return Err(format!("others can write to `{}`", part.display()));
-        }
-    }
+    let real = module_file::check(path)?;
     // A look inside before any of its code runs; after loading it is asked for its maker too.
     let bytes = fs::read(&real).map_err(|e| e.to_string())?;
     let holds = |text: &[u8]| bytes.windows(text.len()).any(|w| w == text);

@@ -33,13 +33,21 @@ pub(in crate::key) struct TokenKey {
 
 impl TokenKey {
     /// Finds the one key that `selector` names, in a token that is logged in.
+    ///
+    /// `pin` is kept if the key wants it before each signature. `certified` counts as its public half if
+    /// the token shows none.
     pub(in crate::key) fn find(
         token: &Arc<Token>,
         selector: &Selector,
         pin: Option<&Zeroizing<String>>,
+        certified: Option<PublicKey>,
     ) -> Result<Self, KeyError> {
         let handle = token.find_private_key(selector)?;
-        let public_key = token.public_key(handle, selector)?;
+        // A wrong certificate does no harm: every signature is checked against what is taken from it.
+        let public_key = match (token.public_key(handle, selector), certified) {
+            (Ok(key), _) | (Err(KeyError::PublicKey { .. }), Some(key)) => key,
+            (Err(e), _) => return Err(e),
+        };
         let always_authenticate = {
             let _turn = token.module().turn();
             // Some tokens (Luna) answer with an error: then it is false.
@@ -60,11 +68,6 @@ impl TokenKey {
     /// The public half.
     pub(in crate::key) fn public_key(&self) -> &PublicKey {
         &self.public_key
-    }
-
-    /// The token that holds it.
-    pub(in crate::key) fn token(&self) -> &Token {
-        &self.token
     }
 
     /// What the token says of the key.

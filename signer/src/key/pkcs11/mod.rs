@@ -10,4 +10,4 @@ mod token;
 pub(super) use key::TokenKey;
 pub(super) use module::Module;
 pub(super) use object::Selector;
-pub(super) use token::Token;
+pub(super) use token::{Token, facts};

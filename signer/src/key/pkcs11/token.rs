@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 pub(in crate::key) struct Token {
     // Dropped before the module is finalized: fields drop in order.
     session: Mutex<Session>,
+    slot: Slot,
     info: TokenInfo,
     module: Arc<Module>,
 }
@@ -34,7 +35,7 @@ impl Token {
         let pkcs11 = module.pkcs11();
         let session = if read_write { pkcs11.open_rw_session(slot) } else { pkcs11.open_ro_session(slot) };
         let session = session.map_err(KeyError::pkcs11(what))?;
-        Ok(Self { session: Mutex::new(session), info, module: Arc::clone(module) })
+        Ok(Self { session: Mutex::new(session), slot, info, module: Arc::clone(module) })
     }
 
     /// Initialises the empty slot's token: label, a user PIN, and a PIN for its security officer.
@@ -58,12 +59,27 @@ impl Token {
         session.init_pin(&AuthPin::from(pin.to_owned())).map_err(failed("setting the PIN of"))
     }
 
-    /// Logs in as the user. Being logged in already is fine.
-    pub(in crate::key) fn login(&self, pin: &Zeroizing<String>) -> Result<(), KeyError> {
-        let pin = AuthPin::from(pin.as_str());
-        match self.session().login(UserType::User, Some(&pin)) {
+    /// A second session, which may change what the token holds. Login state is shared with the first.
+    pub(in crate::key) fn reopen_read_write(&self) -> Result<Self, KeyError> {
+        Self::open(&self.module, self.slot, self.info.clone(), true)
+    }
+
+    /// Logs in as the user; without a PIN on the token's own keypad. Being logged in already is fine.
+    pub(in crate::key) fn login(&self, pin: Option<&Zeroizing<String>>) -> Result<(), KeyError> {
+        let _turn = self.module.turn();
+        let pin = pin.map(|p| AuthPin::from(p.as_str()));
+        let token = || self.label().to_owned();
+        match self.session().login(UserType::User, pin.as_ref()) {
             Ok(()) | Err(CkError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(e) => Err(KeyError::pkcs11(format!("logging in to token `{}`", self.label()))(e)),
+            Err(
+                source @ CkError::Pkcs11(
+                    RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinLocked,
+                    _,
+                ),
+            ) => Err(KeyError::PinRefused { token: token(), source }),
+            Err(source) => {
+                Err(KeyError::Pkcs11 { what: format!("logging in to token `{}`", token()), source })
+            }
         }
     }
 

@@ -1,0 +1,269 @@
+//! Release keys: exactly the pinned ones, in the tokens that the host settings know.
+
+use super::{
+    KeyError, certificate, module_file, pin,
+    pkcs11::{Module, Selector, Token, TokenKey, facts},
+    uri::KeyUri,
+};
+use crate::{
+    config::{self, ConfigError, HostToken},
+    crypto::{PublicKey, Signature},
+    error::Error,
+    policy::{
+        Authorized, Certificates, Exception, Judgement, KeyFacts, Mode, Release, ReleasePolicy, TokenFacts,
+    },
+    request::{Answer, Format, Identity, Request, Role},
+};
+use cryptoki::slot::TokenInfo;
+use std::{
+    cell::RefCell,
+    collections::BTreeMap,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// What it takes to open one role's release key.
+#[derive(Clone, Debug)]
+pub struct ReleaseAccess<'p> {
+    /// Decides whether the key may sign.
+    pub policy: &'p ReleasePolicy,
+    /// For whom.
+    pub role: Role,
+    /// Which key.
+    pub key: config::ReleaseKey,
+    /// How this host reaches its token.
+    pub host: HostToken,
+    /// What the policy's certificate files hold.
+    pub certificates: Option<Certificates>,
+}
+
+/// The release tokens of one run, each opened once and when first needed.
+#[derive(Default)]
+pub struct ReleaseTokens {
+    open: RefCell<BTreeMap<String, Open>>,
+}
+
+/// A token that is logged in.
+#[derive(Clone)]
+struct Open {
+    token: Arc<Token>,
+    /// Kept for keys that want it before each signature; wiped with the last key.
+    pin: Option<Arc<pin::Pin>>,
+}
+
+/// A role's key as it was found, for people: what it is, and what the policy says to it.
+#[derive(Debug)]
+pub struct Found {
+    /// The token.
+    pub token: TokenFacts,
+    /// The key.
+    pub key: KeyFacts,
+    /// Every refusal and exception.
+    pub judgement: Judgement,
+}
+
+impl ReleaseTokens {
+    /// Opens the pinned key.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Refused`] if the policy says no, before a PIN is read where it can; [`Error::Key`] if the
+    /// token cannot be used.
+    pub fn key(&self, access: &ReleaseAccess<'_>) -> Result<ReleaseKey, Error> {
+        let ReleaseAccess { policy, role, certificates, .. } = access;
+        policy.permit_signing(*role)?;
+        let (open, key) = self.find(access)?;
+        let token = open.token.facts();
+        let authorized = policy.authorize(*role, &token, &key.facts(), certificates.as_ref(), now())?;
+        let rehearsal = authorized.exceptions().iter().any(|e| matches!(e, Exception::Rehearsal { .. }));
+        let certificates = certificates.clone();
+        let (certificate, chain) =
+            certificates.map_or((None, Vec::new()), |c| (Some(c.certificate), c.chain));
+        let identity = Identity {
+            role: *role,
+            mode: Mode::Release,
+            algorithm: authorized.algorithm(),
+            key_name_hint: format!("hsmsign-release-{role}"),
+            public_key: key.public_key().clone(),
+            certificate,
+            chain,
+            token_label: token.label,
+            token_serial: token.serial,
+            rehearsal,
+        };
+        Ok(ReleaseKey { authorized, key, identity })
+    }
+
+    /// Looks at the key and tells everything about it; gives no leave to sign.
+    ///
+    /// # Errors
+    ///
+    /// As [`key`](Self::key), but what the policy refuses of the key is in the result.
+    pub fn inspect(&self, access: &ReleaseAccess<'_>) -> Result<Found, Error> {
+        let (open, key) = self.find(access)?;
+        let (token, facts) = (open.token.facts(), key.facts());
+        let judgement = access.policy.judge(access.role, &token, &facts, access.certificates.as_ref(), now());
+        Ok(Found { token, key: facts, judgement })
+    }
+
+    /// Makes the key inside its token, labelled as its URI says. Returns its public half.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError::Exists`] if there is one already; [`Error::Key`] if the token does not make it.
+    pub fn generate(&self, access: &ReleaseAccess<'_>) -> Result<PublicKey, Error> {
+        let uri = uri(access)?;
+        let label = uri.object.clone().ok_or_else(|| KeyError::Unfit {
+            label: format!("release key of role {}", access.role),
+            reason: "its URI has no `object`, so a new key would have no label".into(),
+        })?;
+        let open = self.token(access, &uri)?;
+        // Also a key with the same label and another id would make the label useless.
+        let selector = Selector::label(&label);
+        match TokenKey::find(&open.token, &selector, None, None) {
+            Err(KeyError::NotFound(_)) => {}
+            Ok(_) | Err(KeyError::Ambiguous { .. } | KeyError::PublicKey { .. }) => {
+                return Err(KeyError::Exists { label, token: open.token.facts().label }.into());
+            }
+            Err(e) => return Err(e.into()),
+        }
+        let id = uri.id.unwrap_or_else(|| label.clone().into_bytes());
+        let writable = open.token.reopen_read_write()?;
+        writable.generate(access.policy.role(access.role).key_type, &label, &id)?;
+        Ok(TokenKey::find(&open.token, &selector, None, None)?.public_key().clone())
+    }
+
+    /// Signs a statement of the key about itself: a certification request or certificate.
+    ///
+    /// It needs no leave of the policy, as a key is certified before it is pinned with its certificate.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the token does not sign; [`Error::Internal`] for any other kind of request.
+    pub fn sign_own(&self, access: &ReleaseAccess<'_>, request: &Request) -> Result<Signature, Error> {
+        if request.subject.format != Format::Certificate {
+            return Err(Error::Internal("only certificates are signed without leave".into()));
+        }
+        Ok(self.find(access)?.1.sign_own(request)?)
+    }
+
+    fn find(&self, access: &ReleaseAccess<'_>) -> Result<(Open, TokenKey), Error> {
+        let uri = uri(access)?;
+        let open = self.token(access, &uri)?;
+        let selector = Selector { label: uri.object, id: uri.id };
+        let certified =
+            access.certificates.as_ref().and_then(|c| certificate::public_key(&c.certificate).ok());
+        let key = TokenKey::find(&open.token, &selector, open.pin.as_deref(), certified)?;
+        Ok((open, key))
+    }
+
+    /// The token, logged in.
+    fn token(&self, access: &ReleaseAccess<'_>, uri: &KeyUri) -> Result<Open, Error> {
+        let name = &access.key.token;
+        // Two roles may have keys in one token, each with a URI of its own that has to match.
+        if let Some(open) = self.open.borrow().get(name) {
+            return if matches(uri, &open.token.facts()) { Ok(open.clone()) } else { Err(none(name, uri)) };
+        }
+        let module = module(name, &access.host)?;
+        let mut found: Vec<_> =
+            module.tokens()?.into_iter().filter(|(_, info)| matches(uri, &facts(info))).collect();
+        let (slot, info) = match (found.pop(), found.len()) {
+            (None, _) => return Err(none(name, uri)),
+            (Some(one), 0) => one,
+            (Some(_), others) => {
+                let what = format!("tokens `{name}` ({uri})");
+                return Err(KeyError::Ambiguous { what, count: others + 1 }.into());
+            }
+        };
+        // A PIN goes to no token that the policy refuses anyway.
+        access.policy.permit_token(access.role, &facts(&info))?;
+        refuse_last_try(&info)?;
+        pin::protect_memory();
+        let own_keypad = info.protected_authentication_path();
+        let token = Token::open(&module, slot, info, false)?;
+        let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
+        token.login(pin.as_ref())?;
+        let open = Open { token: Arc::new(token), pin: pin.map(Arc::new) };
+        self.open.borrow_mut().insert(name.clone(), open.clone());
+        Ok(open)
+    }
+}
+
+impl std::fmt::Debug for ReleaseTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ReleaseTokens({})", self.open.borrow().keys().cloned().collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// A release key, opened, pinned and authorized. Only [`ReleaseTokens::key`] makes one.
+pub struct ReleaseKey {
+    authorized: Authorized<Release>,
+    key: TokenKey,
+    identity: Identity,
+}
+
+impl ReleaseKey {
+    /// What the policy lets pass by name: to be said on every run.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        self.authorized.exceptions()
+    }
+}
+
+impl Answer for ReleaseKey {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn answer(&self, request: &Request) -> Result<Signature, Error> {
+        Ok(self.key.sign(&self.authorized, request)?)
+    }
+}
+
+fn uri(access: &ReleaseAccess<'_>) -> Result<KeyUri, Error> {
+    let role = access.role;
+    Ok(access.key.uri.parse().map_err(|source| KeyError::Uri { role, source })?)
+}
+
+fn module(name: &str, host: &HostToken) -> Result<Arc<Module>, Error> {
+    let path = host.module.as_ref().ok_or_else(|| ConfigError::Setup {
+        message: format!("token `{name}` has no `module` in the host settings"),
+        hint: Some("write the path of its PKCS#11 module; agents are not in this version".into()),
+    })?;
+    let path =
+        module_file::check(path).map_err(|reason| KeyError::ModuleRefused { path: path.clone(), reason })?;
+    Ok(Module::open(&path)?)
+}
+
+/// A wrong PIN must not lock a token that twenty years of devices depend on.
+fn refuse_last_try(info: &TokenInfo) -> Result<(), KeyError> {
+    let token = info.label().to_owned();
+    if info.user_pin_locked() {
+        let hint = "its security officer can unlock it".into();
+        return Err(KeyError::PinUnsafe { token, reason: "its PIN is locked".into(), hint });
+    }
+    if info.user_pin_final_try() {
+        let reason = "one more wrong PIN would lock it, so none is tried".into();
+        let hint = "log in once with the vendor's own tool, and look for who used a wrong PIN".into();
+        return Err(KeyError::PinUnsafe { token, reason, hint });
+    }
+    Ok(())
+}
+
+fn matches(uri: &KeyUri, token: &TokenFacts) -> bool {
+    let fits = |wanted: &Option<String>, found: &str| wanted.as_ref().is_none_or(|w| w == found);
+    fits(&uri.token, &token.label)
+        && fits(&uri.serial, &token.serial)
+        && fits(&uri.manufacturer, &token.manufacturer)
+        && fits(&uri.model, &token.model)
+}
+
+fn none(name: &str, uri: &KeyUri) -> Error {
+    KeyError::NotFound(format!("the module of token `{name}` shows no token that matches `{uri}`")).into()
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
