@@ -7,7 +7,7 @@
 #   --no-userspace    accept when U-Boot has verified and loaded the images (a bootloader FIT)
 #   --config NAME     boot this configuration rather than the FIT's default
 #   --log FILE        the console's output (default: a new file under TMPDIR)
-#   --timeout SECONDS give up after this time (default: 60; a boot takes about 3)
+#   --timeout SECONDS give up after this time (default: 120; a boot takes about 3, more under load)
 #
 # Prints two lines, `console FILE` and the verdict, and exits with the verdict's code:
 #
@@ -34,7 +34,7 @@ usage() { sed -n '2,/^set -/{/^#/s/^# \{0,1\}//p}' "$0"; }
 userspace=1
 config=
 console=
-timeout=60
+timeout=120
 while [ $# -gt 0 ]; do
 	case $1 in
 	--no-userspace) userspace= ;;
