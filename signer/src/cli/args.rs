@@ -1,6 +1,6 @@
 //! The command tree. Arguments of a subcommand stand beside its `run`.
 
-use super::{blob, bootloader, doctor, fit, init, keys, rootfs, swu};
+use super::{blob, bootloader, completions, doctor, fit, init, keys, rootfs, swu};
 use crate::policy::Mode;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -62,6 +62,10 @@ pub enum Command {
     /// Verify an artifact as strictly as the device should
     #[command(subcommand)]
     Verify(Verify),
+    /// Print a shell's completions
+    Completions(completions::CompletionsArgs),
+    /// Write man pages
+    Man(completions::ManArgs),
 }
 
 /// Sign an artifact.

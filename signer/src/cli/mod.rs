@@ -3,6 +3,7 @@
 mod args;
 mod blob;
 mod bootloader;
+mod completions;
 mod context;
 mod control_tree;
 mod doctor;
@@ -42,9 +43,16 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> {
+    match &cli.command {
+        Command::Init(args) => return init::run(cli.global, given, args, output),
+        Command::Completions(args) => return completions::completions(args),
+        Command::Man(args) => return completions::man(args, output),
+        Command::Doctor(_) | Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
+    }
     let context = Context::new(&cli.global, given, output)?;
     match cli.command {
-        Command::Init(args) => init::run(&context, &args),
+        // Done above: these need no settings, or make them.
+        Command::Init(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
         Command::Doctor(args) => doctor::run(&context, &args),
         Command::Keys(command) => keys::run(&context, &command),
         Command::Sign(command) => match command {
