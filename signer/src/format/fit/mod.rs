@@ -26,7 +26,7 @@ mod tests;
 pub use error::{FitError, Problem};
 pub use image::{Fit, Place};
 pub use plan::{Plan, Signing, plan};
-pub use stage_trust::StageTrust;
+pub use stage_trust::{DeviceTreeEdit, StageTrust};
 pub use verify::verify;
 
 /// Deepest nesting that U-Boot's signature code walks.

@@ -7,7 +7,7 @@ use super::{
     image::Fit,
     properties as p,
     signature_node::Style,
-    stage_trust::{EditedTree, StageTrust},
+    stage_trust::{DeviceTreeEdit, EditedTree},
 };
 use crate::{
     crypto::{Digest, Signature},
@@ -30,7 +30,7 @@ pub struct Signing<'s> {
     /// carries, so equal inputs give equal outputs.
     pub timestamp: Option<u32>,
     /// Trust anchors for the FIT's own device trees.
-    pub stage_trust: Option<&'s StageTrust>,
+    pub stage_trust: Option<&'s dyn DeviceTreeEdit>,
     /// Whether each image gets a signature of its own, also where it has no signature node.
     pub image_signatures: bool,
 }
@@ -124,7 +124,7 @@ impl<'a, 's> Planner<'a, 's> {
             places.insert(image, fit.data(image)?);
         }
         let edited = match signing.stage_trust {
-            Some(trust) if !trust.is_empty() => fit.write_stage_trust(trust)?,
+            Some(trust) if !trust.is_empty() => fit.edit_device_trees(trust)?,
             _ => Vec::new(),
         };
         let (notes, slots, requests) = (Vec::new(), Vec::new(), Vec::new());

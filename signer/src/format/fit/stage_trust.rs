@@ -65,6 +65,29 @@ impl StageTrust {
     }
 }
 
+/// What is to be changed in the device trees that a FIT carries, before they are hashed.
+pub trait DeviceTreeEdit: std::fmt::Debug {
+    /// Whether there is nothing to change, so that a FIT without device trees will do.
+    fn is_empty(&self) -> bool;
+
+    /// The new tree.
+    ///
+    /// # Errors
+    ///
+    /// Why `tree` cannot be changed so, for people.
+    fn edit(&self, tree: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+impl DeviceTreeEdit for StageTrust {
+    fn is_empty(&self) -> bool {
+        self.is_empty()
+    }
+
+    fn edit(&self, tree: &[u8]) -> Result<Vec<u8>, String> {
+        self.write(tree).map_err(|e| e.to_string())
+    }
+}
+
 /// A device tree that was changed.
 pub(super) struct EditedTree {
     pub(super) image: NodeId,
@@ -73,15 +96,32 @@ pub(super) struct EditedTree {
 }
 
 impl Fit<'_> {
-    /// The device trees of all configurations with the anchors in them; overlays are left alone.
-    pub(super) fn write_stage_trust(&self, trust: &StageTrust) -> Result<Vec<EditedTree>, FitError> {
+    /// The device trees of all configurations as `change` leaves them; overlays are left alone.
+    pub(super) fn edit_device_trees(&self, change: &dyn DeviceTreeEdit) -> Result<Vec<EditedTree>, FitError> {
         let mut edited: Vec<EditedTree> = Vec::new();
+        for (image, old) in self.device_trees()? {
+            let new = change.edit(&old).map_err(|why| self.problem(image, Problem::NotDeviceTree(why)))?;
+            edited.push(EditedTree { image, old, new });
+        }
+        if edited.is_empty() {
+            return Err(FitError::node("/configurations", Problem::NoDeviceTree));
+        }
+        Ok(edited)
+    }
+
+    /// The device trees that configurations start their images with, each once; no overlays.
+    ///
+    /// # Errors
+    ///
+    /// [`FitError`] for one that is compressed, encrypted, or no device tree.
+    pub fn device_trees(&self) -> Result<Vec<(NodeId, Vec<u8>)>, FitError> {
+        let mut trees: Vec<(NodeId, Vec<u8>)> = Vec::new();
         for configuration in self.configurations() {
             let references = self.references(configuration)?;
             // Overlays follow the tree that they are applied to.
             let first = references.iter().find(|r| r.property == p::FDT).and_then(|r| r.images.first());
             let Some(image) = first.copied() else { continue };
-            if edited.iter().any(|e| e.image == image) {
+            if trees.iter().any(|(known, _)| *known == image) {
                 continue;
             }
             let compression = self.fdt.string(image, p::COMPRESSION)?.unwrap_or_default();
@@ -93,18 +133,13 @@ impl Fit<'_> {
                 return Err(self.problem(image, Problem::NotDeviceTree("it is encrypted".into())));
             }
             let range = self.data(image)?.range;
-            let old = self.fdt.source().read_range(range, MAX_DEVICE_TREE_LEN_BYTES)?;
+            let tree = self.fdt.source().read_range(range, MAX_DEVICE_TREE_LEN_BYTES)?;
             let not_a_tree = |e: FdtError| self.problem(image, Problem::NotDeviceTree(e.to_string()));
-            if is_overlay(&Fdt::parse(&old).map_err(not_a_tree)?) {
-                continue;
+            if !is_overlay(&Fdt::parse(&tree).map_err(not_a_tree)?) {
+                trees.push((image, tree));
             }
-            let new = trust.write(&old).map_err(not_a_tree)?;
-            edited.push(EditedTree { image, old, new });
         }
-        if edited.is_empty() {
-            return Err(FitError::node("/configurations", Problem::NoDeviceTree));
-        }
-        Ok(edited)
+        Ok(trees)
     }
 }
 

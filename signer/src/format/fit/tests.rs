@@ -1,7 +1,7 @@
 //! Signing and verifying small FITs with keys in memory.
 
 use super::{
-    Fit, FitError, Signing, StageTrust, plan, properties as p,
+    DeviceTreeEdit, Fit, FitError, Signing, StageTrust, plan, properties as p,
     testing::{Kind, node, payload, unsigned},
     verify,
 };
@@ -31,8 +31,13 @@ fn sign_with(
     stage_trust: Option<&StageTrust>,
 ) -> Result<(Vec<u8>, Vec<String>), FitError> {
     let identity = key.identity();
-    let signing =
-        Signing { identity, artifact: "sample", timestamp: None, stage_trust, image_signatures: false };
+    let signing = Signing {
+        identity,
+        artifact: "sample",
+        timestamp: None,
+        stage_trust: stage_trust.map(|trust| trust as &dyn DeviceTreeEdit),
+        image_signatures: false,
+    };
     let plan = plan(&fit, &signing, &|_| {})?;
     let notes = plan.notes().to_vec();
     let answers: Vec<_> = plan.requests().iter().map(|request| key.answer(request).unwrap()).collect();
