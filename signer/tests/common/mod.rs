@@ -129,6 +129,16 @@ pub fn find_tool(name: &str) -> Option<PathBuf> {
     found
 }
 
+/// SoftHSMv2's module where the distribution puts it.
+pub fn find_softhsm() -> Option<PathBuf> {
+    let places = ["/usr/lib/softhsm", "/usr/lib64/softhsm", "/usr/lib64/pkcs11", "/usr/lib/pkcs11"];
+    let found = places.map(|p| Path::new(p).join("libsofthsm2.so")).into_iter().find(|p| p.exists());
+    if found.is_none() {
+        skip("SoftHSMv2 is not installed");
+    }
+    found
+}
+
 /// A judge that no package has, named by an environment variable; without it its tests are skipped, in CI too.
 pub fn optional_tool(variable: &str) -> Option<PathBuf> {
     let found = std::env::var_os(variable).map(PathBuf::from);
