@@ -9,6 +9,7 @@ pub mod control_dtb;
 pub mod cpio;
 pub mod fdt;
 pub mod fit;
+pub mod sw_description;
 
 mod edit;
 mod source;
@@ -35,6 +36,9 @@ pub enum FormatError {
     /// A flattened device tree.
     #[error(transparent)]
     Fdt(#[from] fdt::FdtError),
+    /// A `sw-description`.
+    #[error(transparent)]
+    SwDescription(#[from] sw_description::DescriptionError),
     /// A dm-verity image.
     #[error(transparent)]
     Verity(#[from] verity::VerityError),
@@ -67,6 +71,7 @@ impl FormatError {
             Self::ControlDtb(e) => e.hint(),
             Self::Cpio(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
+            Self::SwDescription(e) => e.hint(),
             Self::Verity(e) => e.hint(),
             Self::Fit(e) => e.hint(),
         }
