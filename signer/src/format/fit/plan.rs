@@ -6,7 +6,7 @@ use super::{
     hash::{Content, ImageHash, Job, hash_all},
     image::Fit,
     properties as p,
-    signature_node::Style,
+    signature_node::{Notes, Style},
     stage_trust::{DeviceTreeEdit, EditedTree},
 };
 use crate::{
@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     tail: Tail,
     slots: Vec<(NodeId, usize)>,
     requests: Vec<Request>,
-    notes: Vec<String>,
+    notes: Notes,
 }
 
 /// Hashes what must be hashed, and plans the signatures of every configuration, and of every image that has
@@ -70,10 +70,16 @@ impl Plan<'_> {
         &self.requests
     }
 
-    /// What a user should know: nodes added, signatures left alone.
+    /// What was done beside signing, such as nodes added: sentences for people.
     #[must_use]
     pub fn notes(&self) -> &[String] {
-        &self.notes
+        &self.notes.notes
+    }
+
+    /// What weakens the result: images that no signature covers, signatures that are not ours.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.notes.warnings
     }
 
     /// The edits that make the input the signed FIT; `signatures` answer the requests in order.
@@ -103,7 +109,7 @@ struct Planner<'a, 's> {
     places: Places,
     /// Device trees with trust anchors in them, to take the place of the images' data.
     edited: Vec<EditedTree>,
-    notes: Vec<String>,
+    notes: Notes,
     slots: Vec<(NodeId, usize)>,
     requests: Vec<Request>,
 }
@@ -127,7 +133,7 @@ impl<'a, 's> Planner<'a, 's> {
             Some(trust) if !trust.is_empty() => fit.edit_device_trees(trust)?,
             _ => Vec::new(),
         };
-        let (notes, slots, requests) = (Vec::new(), Vec::new(), Vec::new());
+        let (notes, slots, requests) = (Notes::default(), Vec::new(), Vec::new());
         Ok(Self { fit, signing, style, places, edited, notes, slots, requests })
     }
 
@@ -154,7 +160,7 @@ impl<'a, 's> Planner<'a, 's> {
         }
         for image in self.fit.images() {
             if !referenced.contains(&image) {
-                self.notes.push(format!(
+                self.notes.warnings.push(format!(
                     "`{}`: no configuration names this image, so no configuration's signature covers it",
                     self.fit.fdt.path(image)
                 ));
@@ -174,7 +180,7 @@ impl<'a, 's> Planner<'a, 's> {
                 let node = self.fit.fdt.add_node(image, &name)?;
                 let algorithm = self.signing.identity.algorithm.hash;
                 self.fit.fdt.set_string(node, p::ALGO, algorithm.name())?;
-                self.notes.push(format!(
+                self.notes.notes.push(format!(
                     "`{}`: added, because the image had no hash that protects it",
                     self.fit.fdt.path(node)
                 ));

@@ -4,6 +4,7 @@ use super::{FitError, SIGNER_NAME, image::Fit, properties as p};
 use crate::{
     crypto::{KeyType, Scheme},
     format::fdt::NodeId,
+    policy::Mode,
     request::{Identity, Role},
 };
 
@@ -16,9 +17,19 @@ pub(super) struct Style {
     pub(super) padding: Option<&'static str>,
     pub(super) hint: String,
     pub(super) role: Role,
+    pub(super) mode: Mode,
     pub(super) timestamp: Option<u32>,
     /// How long a signature is, in bytes.
     pub(super) value_len: usize,
+}
+
+/// What a user should know about a plan, one sentence each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notes {
+    /// What was done.
+    pub(super) notes: Vec<String>,
+    /// What weakens the result.
+    pub(super) warnings: Vec<String>,
 }
 
 /// U-Boot's name of what a key signs with.
@@ -52,6 +63,7 @@ impl Style {
             padding: (identity.algorithm.scheme == Scheme::RsaPss).then_some("pss"),
             hint: identity.key_name_hint.clone(),
             role: identity.role,
+            mode: identity.mode,
             timestamp,
             value_len: signature_len(key_type),
         })
@@ -63,8 +75,8 @@ impl Style {
 enum Owner {
     /// It names our key.
     OurKey,
-    /// We made it with another key of the same role: the other mode's, or one before it.
-    OurRole,
+    /// It is by a key of ours that gives way: the other mode's.
+    OurOther,
     /// It is a placeholder, not signed yet.
     Nobody,
     /// It holds somebody else's signature.
@@ -77,14 +89,11 @@ impl Fit<'_> {
         if hint == style.hint {
             return Ok(Owner::OurKey);
         }
-        let signer = self.fdt.string(node, p::SIGNER_NAME)?.unwrap_or_default();
-        let names_role = |role: Role| hint.ends_with(&format!("-{role}"));
-        let other_role = Role::ALL.into_iter().any(|role| role != style.role && names_role(role));
         let signed = self.fdt.property(node, p::VALUE).is_some_and(|v| v.value().len_bytes() > 0);
-        Ok(match (signed, signer == SIGNER_NAME && !other_role) {
-            (true, true) => Owner::OurRole,
-            (false, _) => Owner::Nobody,
-            (true, false) => Owner::Foreign,
+        Ok(match Identity::parse_hint(&hint) {
+            _ if !signed => Owner::Nobody,
+            Some((mode, role)) if mode != style.mode || role == style.role => Owner::OurOther,
+            _ => Owner::Foreign,
         })
     }
 
@@ -95,7 +104,7 @@ impl Fit<'_> {
         parent: NodeId,
         style: &Style,
         add: bool,
-        notes: &mut Vec<String>,
+        notes: &mut Notes,
     ) -> Result<Option<NodeId>, FitError> {
         let mut claimed: Option<(Owner, NodeId)> = None;
         let mut found = Vec::new();
@@ -112,14 +121,18 @@ impl Fit<'_> {
             }
             let path = self.fdt.path(node);
             match owner {
-                Owner::OurKey | Owner::OurRole => {
+                Owner::OurKey | Owner::OurOther => {
                     self.fdt.delete_node(node);
-                    notes.push(format!("`{path}`: another signature of ours, deleted"));
+                    notes.notes.push(format!("`{path}`: another signature of ours, deleted"));
                 }
-                Owner::Nobody => notes.push(format!("`{path}`: a second placeholder, left unsigned")),
+                Owner::Nobody => {
+                    notes.warnings.push(format!("`{path}`: a second placeholder, left unsigned"))
+                }
                 Owner::Foreign => {
                     let hint = self.fdt.string(node, p::KEY_NAME_HINT)?.unwrap_or_default();
-                    notes.push(format!("`{path}`: left as it is, signed by somebody else's key `{hint}`"));
+                    notes
+                        .warnings
+                        .push(format!("`{path}`: left as it is, signed by somebody else's key `{hint}`"));
                 }
             }
         }

@@ -1,7 +1,10 @@
 //! `/firmware/hsmsign`: what the next stage trusts, written into the FIT's own device trees.
 
 use super::{FitError, MAX_DEVICE_TREE_LEN_BYTES, Problem, image::Fit, properties as p};
-use crate::format::fdt::{Fdt, FdtError, NodeId, Tail};
+use crate::format::{
+    fdt::{Fdt, FdtError, NodeId, Tail},
+    verity::{Description, Placement},
+};
 
 const FIRMWARE: &str = "firmware";
 const NODE: &str = "hsmsign";
@@ -24,6 +27,32 @@ impl StageTrust {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rootfs.is_none() && self.update_certificate.is_none()
+    }
+
+    /// The properties that describe a root filesystem, all of them strings, so that a boot script can
+    /// read them without more than a shell.
+    #[must_use]
+    pub fn describe_rootfs(rootfs: &Description) -> Vec<(String, Vec<u8>)> {
+        let placement = match rootfs.placement {
+            Placement::Appended => "appended",
+            Placement::Separate => "separate",
+        };
+        let properties = [
+            ("version", rootfs.version.to_string()),
+            ("root-hash", rootfs.root_hash.clone()),
+            ("hash-algorithm", rootfs.hash_algorithm.clone()),
+            ("salt", rootfs.salt.clone()),
+            ("uuid", rootfs.uuid.clone().unwrap_or_default()),
+            ("data-block-size", rootfs.data_block_size_bytes.to_string()),
+            ("hash-block-size", rootfs.hash_block_size_bytes.to_string()),
+            ("data-blocks", rootfs.data_blocks.to_string()),
+            ("placement", placement.to_owned()),
+            ("hash-offset", rootfs.hash_offset_bytes.to_string()),
+            ("hash-start-block", rootfs.hash_start_block.to_string()),
+            ("dm-table", rootfs.dm_table.clone()),
+        ];
+        let terminated = |text: String| [text.as_bytes(), &[0]].concat();
+        properties.into_iter().map(|(name, value)| (name.to_owned(), terminated(value))).collect()
     }
 
     /// `tree` with these anchors; nothing else in it changes. What is not given stays as it was.

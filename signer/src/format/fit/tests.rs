@@ -39,7 +39,7 @@ fn sign_with(
         image_signatures: false,
     };
     let plan = plan(&fit, &signing, &|_| {})?;
-    let notes = plan.notes().to_vec();
+    let notes = [plan.notes(), plan.warnings()].concat();
     let answers: Vec<_> = plan.requests().iter().map(|request| key.answer(request).unwrap()).collect();
     Ok((plan.attach(&answers)?.apply(&fit, 1 << 24).unwrap(), notes))
 }
