@@ -73,7 +73,7 @@ fn config(extra: &str, release: &str) -> Config {
     let mut text = String::from("version: 1\nproduct: test\nrelease:\n  keys:\n");
     for role in Role::ALL {
         text.push_str(&format!(
-            "    {role}: {{ token: t, uri: \"pkcs11:object=k\", pins: [\"{pin}\"], {extra} }}\n"
+            "    {role}: {{ token: t, uri: \"pkcs11:token=t;object=k\", pins: [\"{pin}\"], {extra} }}\n"
         ));
     }
     Config::parse(&format!("{text}{release}")).unwrap()

@@ -8,13 +8,13 @@ use super::{
     trust_file,
 };
 use crate::{
-    config::ConfigError,
+    config::{ConfigError, ReleaseKey},
     error::Error,
     key::{
         dev::{self, DevSettings, DevToken},
         release::{ReleaseAccess, ReleaseTokens},
     },
-    policy::{DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
+    policy::{Certificates, DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
     request::{Answer, Role},
 };
 use std::{cell::OnceCell, path::Path};
@@ -175,7 +175,16 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn trusted_release_keys(&self, role: Role) -> Result<Vec<TrustedKey>, Error> {
+    /// What the policy's certificate files for `role` hold.
+    pub(super) fn release_certificates(
+        &self,
+        role: Role,
+        key: &ReleaseKey,
+    ) -> Result<Option<Certificates>, Error> {
+        release::certificates(role, key, &self.policy_file)
+    }
+
+    pub(super) fn trusted_release_keys(&self, role: Role) -> Result<Vec<TrustedKey>, Error> {
         release::trusted(role, &self.policy_file)
     }
 }

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     crypto::{Fingerprint, HashAlgorithm, KeyType, Scheme},
+    key::uri::KeyUri,
     request::Role,
 };
 use serde::Deserialize;
@@ -68,7 +69,7 @@ struct RawKeys {
 #[serde(deny_unknown_fields)]
 struct RawKey {
     token: Parsed<TokenName>,
-    uri: Parsed<KeyUri>,
+    uri: Parsed<UriText>,
     #[serde(default)]
     pins: Vec<Parsed<Fingerprint>>,
     serial: Option<Parsed<Serial>>,
@@ -325,38 +326,17 @@ impl FromStr for CertificatePath {
     }
 }
 
-/// A URI that finds one private key, and says nothing of modules and PINs.
-struct KeyUri(String);
+/// The text of a URI that names one private key, and says nothing of modules and PINs.
+struct UriText(String);
 
-impl FromStr for KeyUri {
+impl FromStr for UriText {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest =
-            text.strip_prefix("pkcs11:").ok_or("not a PKCS#11 URI, expected `pkcs11:token=…;object=…`")?;
-        let attributes = rest.split([';', '?', '&']).filter(|a| !a.is_empty());
-        let mut finds_key = false;
-        for attribute in attributes {
-            let (name, _) =
-                attribute.split_once('=').ok_or("a part of the URI has no `=`, expected NAME=VALUE")?;
-            match name {
-                "pin-value" | "pin-source" => {
-                    return Err(format!(
-                        "the URI has `{name}`, expected no PIN here; the host settings say where it comes from"
-                    ));
-                }
-                "module-path" | "module-name" => {
-                    return Err(format!(
-                        "the URI has `{name}`, expected no module here; the host settings name it per token"
-                    ));
-                }
-                "object" | "id" => finds_key = true,
-                _ => {}
-            }
-        }
-        if finds_key {
-            return Ok(Self(text.to_owned()));
-        }
-        Err("the URI names no key, expected `object=` or `id=`".into())
+        // Its errors show no value, as one may be a PIN.
+        let _: KeyUri = text.parse().map_err(|e| {
+            format!("the PKCS#11 URI cannot be used: {e}, expected `pkcs11:token=LABEL;object=LABEL`")
+        })?;
+        Ok(Self(text.to_owned()))
     }
 }

@@ -83,8 +83,8 @@ fn complaints() {
         ("  bootloader:", "  fit: { algorithm: rsa2048 }\n  bootloader:"),
         ("6b1f\"]", "6b1\"]"),
         ("[\"sha256:", "[\"sha1:"),
-        (";object", ";pin-value=123456;object"),
-        (";object", ";module-path=/usr/lib/x.so;object"),
+        (";object=fit-2026", ";object=fit-2026?pin-value=123456"),
+        (";object=fit-2026", ";object=fit-2026?module-path=/usr/lib/x.so"),
         (";object=fit-2026", ""),
         ("serial: 0042", "pin: 123456"),
         ("certs/fit.pem", "/home/me/fit.pem"),
@@ -113,8 +113,8 @@ fn complaints() {
 fn no_complaint_shows_a_pin() {
     for (from, to) in [
         ("serial: 0042", "pin: 123456"),
-        (";object", ";pin-value=123456;object"),
-        (";object", "?pin-value=123456&object"),
+        (";object=fit-2026", ";object=fit-2026?pin-value=123456"),
+        (";object=fit-2026", ";object=fit-2026;pin-value=123456"),
         ("serial: 0042", "pin: '123456"),
         ("serial: 0042", "pin:\n        123456: x"),
         ("serial: 0042", "pin-value: 123456"),
