@@ -357,7 +357,11 @@ fn wrong_use_is_told_before_anything_is_written() {
     sign(&bench, "missing", "out", &[]).exits(8).says("`missing`");
     sign(&bench, "image", "no/such/out", &[]).exits(8);
     sign(&bench, "image", "out", &["--mode", "off"]).exits(4);
-    assert_eq!(bench.files(), ["empty", "image"]);
+    sign(&bench, "image", "image", &["--hash-file"]).exits(2).says("overwritten");
+    bench.write("x.roothash", image(BLOCK));
+    sign(&bench, "x.roothash", "x", &[]).exits(2).says("overwritten");
+    assert_eq!(bench.files(), ["empty", "image", "x.roothash"]);
+    assert_eq!(bench.read("image"), image(BLOCK));
     verify(&bench, &["image"]).exits(6).says("hash area");
 }
 

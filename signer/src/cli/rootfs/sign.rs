@@ -19,6 +19,7 @@ use crate::{
 };
 use std::{
     io::Write as _,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -118,6 +119,7 @@ pub(in crate::cli) fn sign(context: &Context<'_>, args: &SignRootfsArgs) -> Resu
     let certificate = identity.certificate.as_deref().ok_or(Refusal::NoCertificate(Role::Rootfs))?;
 
     let input = open(&args.image)?;
+    refuse_to_overwrite_the_image(args)?;
     let tree = tree(context, args, &input)?;
     say_what_may_surprise(context, args, &input, &tree);
     let mut output = AtomicFile::create(&args.output)?;
@@ -176,6 +178,24 @@ fn open(image: &Path) -> Result<Input, Error> {
     let old = locate::appended(&source)?;
     let len_bytes = old.as_ref().map_or(source.len_bytes(), Tree::data_len_bytes);
     Ok(Input { source, old, len_bytes })
+}
+
+/// Whole output over image is signing in place; anything else over it would lose the data.
+fn refuse_to_overwrite_the_image(args: &SignRootfsArgs) -> Result<(), Error> {
+    let beside = Beside::new(&args.output);
+    let mut outputs = vec![&beside.root_hash, &beside.signature, &beside.description];
+    if args.hash_file {
+        outputs.push(&args.output);
+    }
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let image = file(&args.image);
+    match outputs.into_iter().find(|output| image.is_some() && file(output) == image) {
+        None => Ok(()),
+        Some(output) => Err(Error::Usage {
+            message: format!("`{}` is the image itself and would be overwritten", output.display()),
+            hint: Some("name another output with `-o`".into()),
+        }),
+    }
 }
 
 /// The tree to make: as the options say, else as the image was signed before, else the defaults.
