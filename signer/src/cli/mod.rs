@@ -47,13 +47,13 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
         Command::Init(args) => return init::run(cli.global, given, args, output),
         Command::Completions(args) => return completions::completions(args),
         Command::Man(args) => return completions::man(args, output),
-        Command::Doctor(_) | Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
+        Command::Doctor(_) => return doctor::run(&cli.global, given, output),
+        Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
     }
     let context = Context::new(&cli.global, given, output)?;
     match cli.command {
         // Done above: these need no settings, or make them.
-        Command::Init(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
-        Command::Doctor(args) => doctor::run(&context, &args),
+        Command::Init(_) | Command::Doctor(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
         Command::Keys(command) => keys::run(&context, &command),
         Command::Sign(command) => match command {
             args::Sign::Fit(args) => fit::sign(&context, &args),

@@ -13,3 +13,4 @@ pub mod release;
 pub mod uri;
 
 pub use error::KeyError;
+pub use module_file::check as check_module_file;

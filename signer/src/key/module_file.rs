@@ -10,7 +10,7 @@ use std::{
 /// # Errors
 ///
 /// A description of who else can.
-pub(super) fn check(path: &Path) -> Result<PathBuf, String> {
+pub fn check(path: &Path) -> Result<PathBuf, String> {
     let real = path.canonicalize().map_err(|e| e.to_string())?;
     if !fs::metadata(&real).map_err(|e| e.to_string())?.is_file() {
         return Err("not a regular file".into());

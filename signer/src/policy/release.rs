@@ -131,6 +131,26 @@ impl ReleasePolicy {
         judgement
     }
 
+    /// Whether the certificates in the policy's files can serve `role`, as far as that is known without
+    /// the token: their key must be pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::NotPinned`] or [`Refusal::Certificate`].
+    pub fn judge_certificates(
+        &self,
+        role: Role,
+        key: &PublicKey,
+        certificates: &Certificates,
+        now: i64,
+    ) -> Result<(), Refusal> {
+        let fingerprint = Fingerprint::of(key);
+        if !self.key(role)?.pins.contains(&fingerprint) {
+            return Err(Refusal::NotPinned { role, fingerprint });
+        }
+        certificates.judge(role, self.role(role).update_format == Some(UpdateFormat::Cms), key, now)
+    }
+
     fn judge_token(&self, role: Role, pinned: &ReleaseKey, token: &TokenFacts, judgement: &mut Judgement) {
         let software = software_token(token);
         if self.settings.rehearsal {

@@ -129,6 +129,15 @@ impl std::fmt::Debug for DevToken {
     }
 }
 
+/// SoftHSMv2's module as dev mode would load it; nothing is loaded.
+///
+/// # Errors
+///
+/// [`KeyError`] saying what to install, or why the named copy is refused.
+pub fn find_softhsm(named: Option<&std::path::Path>) -> Result<PathBuf, KeyError> {
+    softhsm::find(named)
+}
+
 /// The dev key of `role` as whoever verifies needs it; opens no token and makes nothing.
 ///
 /// # Errors

@@ -1,0 +1,175 @@
+//! What release mode needs, as far as it can be told without a PIN.
+
+use super::{Diagnosis, PolicyFile, Settings};
+use crate::{
+    cli::release::certificates,
+    config::{HostConfig, HostToken, PinSource, ReleaseKey},
+    error::Error,
+    key::{certificate, check_module_file},
+    policy::{Refusal, ReleasePolicy},
+    request::Role,
+};
+use std::{
+    collections::BTreeMap,
+    io::IsTerminal as _,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+pub(super) fn examine(
+    settings: &Settings,
+    file: &PolicyFile,
+    policy: &ReleasePolicy,
+    diagnosis: &mut Diagnosis,
+) {
+    if policy.is_rehearsal() {
+        let detail = "`rehearsal: true`: software tokens pass; do not ship what is signed";
+        diagnosis.warn("rehearsal", detail, "remove it where real releases are signed");
+    } else {
+        diagnosis.fail_error("release signing", &Refusal::NotYetSafe.into());
+    }
+    let host = match settings.load_host() {
+        Ok(host) => host,
+        Err(error) => {
+            diagnosis.fail_error("host settings", &error);
+            return;
+        }
+    };
+    match &settings.host_file {
+        Some(path) => diagnosis.pass("host settings", format!("`{}` is valid", path.value.display())),
+        None => diagnosis.fail(
+            "host settings",
+            "there are none, so no token can be reached",
+            "write /etc/hsmsign/host.yaml or ~/.config/hsmsign/host.yaml; docs/keys-and-modes.md shows how",
+        ),
+    }
+    for name in host.inactive() {
+        diagnosis.warn("host settings", format!("`{name}` is not active in this version"), "it does no harm");
+    }
+    let mut seen = BTreeMap::new();
+    for role in Role::ALL {
+        let subject = format!("role `{role}`");
+        match policy.key(role) {
+            Ok(key) => {
+                examine_key(role, key, file, policy, &host, diagnosis);
+                for other in key.pins.iter().filter_map(|pin| seen.insert(*pin, role)) {
+                    let detail = format!("its key is pinned for role {other} as well");
+                    diagnosis.warn(&subject, detail, "give each role a key of its own");
+                }
+            }
+            Err(refusal) => {
+                diagnosis.warn(&subject, refusal.to_string(), &refusal.hint().unwrap_or_default())
+            }
+        }
+    }
+    // Two roles may share a token.
+    let used: std::collections::BTreeSet<&str> =
+        Role::ALL.into_iter().filter_map(|r| Some(policy.key(r).ok()?.token.as_str())).collect();
+    for (name, token) in host.tokens.iter().filter(|(name, _)| used.contains(name.as_str())) {
+        examine_token(name, token, diagnosis);
+    }
+    diagnosis.pass("next", "`hsmsign --mode release keys check` opens every key");
+}
+
+fn examine_key(
+    role: Role,
+    key: &ReleaseKey,
+    file: &PolicyFile,
+    policy: &ReleasePolicy,
+    host: &HostConfig,
+    diagnosis: &mut Diagnosis,
+) {
+    let subject = format!("role `{role}`");
+    let before = diagnosis.findings.len();
+    if let Err(error) = file.host_token(role, key, host) {
+        diagnosis.fail_error(&subject, &error);
+    }
+    if key.pins.is_empty() {
+        let remedy =
+            format!("hsmsign --mode release keys pin --role {role} prints the lines that pin its key");
+        diagnosis.fail(&subject, "no key is pinned", &remedy);
+    }
+    if key.accept_imported {
+        let detail = "`accept: [imported]`: its key may have been outside the token";
+        diagnosis.warn(&subject, detail, "remove it unless this is a backup token");
+    }
+    match certificates(role, key, file) {
+        Ok(Some(found)) => {
+            let judged = certificate::public_key(&found.certificate)
+                .map_err(|reason| {
+                    Error::Refused(Refusal::Certificate {
+                        role,
+                        which: "the certificate".into(),
+                        reason: format!("is malformed: {reason}"),
+                        hint: "give the certificate of the pinned key in hsmsign.yaml",
+                    })
+                })
+                .and_then(|key| Ok(policy.judge_certificates(role, &key, &found, now())?));
+            if let Err(error) = judged {
+                diagnosis.fail_error(&subject, &error);
+            }
+        }
+        Ok(None) if matches!(role, Role::Rootfs | Role::Update) => {
+            diagnosis.fail_error(&subject, &Refusal::NoCertificate(role).into());
+        }
+        Ok(None) => {}
+        Err(error) => diagnosis.fail_error(&subject, &error),
+    }
+    if diagnosis.findings.len() == before {
+        diagnosis.pass(&subject, "token, pins and certificate are in order");
+    }
+}
+
+fn examine_token(name: &str, token: &HostToken, diagnosis: &mut Diagnosis) {
+    let subject = format!("token {name}");
+    match &token.module {
+        None => {
+            let detail = "it has an agent and no module, and the agent is not in this version";
+            diagnosis.fail(&subject, detail, "write `module: /path/to/pkcs11-module.so`");
+        }
+        Some(path) => match check_module_file(path) {
+            Ok(real) => diagnosis.pass(&subject, format!("module `{}`", real.display())),
+            Err(reason) => diagnosis.fail(
+                &subject,
+                format!("module `{}`: {reason}", path.display()),
+                "install the token's PKCS#11 module so that only root and you can change it",
+            ),
+        },
+    }
+    match pin_problem(&token.pin) {
+        None => diagnosis.pass(&subject, format!("PIN from {}", token.pin)),
+        Some((detail, remedy)) => diagnosis.fail(&subject, detail, &remedy),
+    }
+}
+
+/// What keeps the PIN source from being read; the PIN itself is not read.
+fn pin_problem(source: &PinSource) -> Option<(String, String)> {
+    let file_problem = |path: &Path| match rustix::fs::access(path, rustix::fs::Access::READ_OK) {
+        Ok(()) => None,
+        Err(e) => Some((
+            format!("its PIN file `{}` cannot be read: {e}", path.display()),
+            format!("install -m 600 /dev/null {} and write the PIN into it with an editor", path.display()),
+        )),
+    };
+    match source {
+        PinSource::File(path) => file_problem(path),
+        PinSource::Credential(name) => match std::env::var_os("CREDENTIALS_DIRECTORY") {
+            Some(directory) => file_problem(&Path::new(&directory).join(name)),
+            None => Some((
+                format!("its PIN is systemd credential `{name}`, and CREDENTIALS_DIRECTORY is not set"),
+                "run under a unit with LoadCredential= or LoadCredentialEncrypted=".into(),
+            )),
+        },
+        PinSource::Prompt if !std::io::stdin().is_terminal() => Some((
+            "its PIN is asked for on the terminal, and there is none".into(),
+            "run on a terminal, or give another `pin:` source in the host settings".into(),
+        )),
+        PinSource::Prompt | PinSource::Fd(_) => None,
+    }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
