@@ -153,6 +153,18 @@ pub enum KeyError {
         /// What the check says.
         reason: String,
     },
+    /// The token's mechanisms take messages, and this one is too long for that.
+    #[error(
+        "key `{label}` signs only with mechanisms that hash by themselves ({}), and what is signed here is \
+         too long to be sent to the token",
+        code(source)
+    )]
+    MessageNeeded {
+        /// The key's label.
+        label: String,
+        /// Why its token does not sign a digest.
+        source: CkError,
+    },
     /// The request does not fit the key.
     #[error("key `{label}`: {reason}")]
     Unfit {
@@ -204,6 +216,9 @@ impl KeyError {
                 Some("a module and its directories must belong to root or to you, and nobody else may write them".into())
             }
             Self::Uri { .. } => Some("write `uri: \"pkcs11:token=LABEL;object=LABEL\"` in hsmsign.yaml".into()),
+            Self::MessageNeeded { .. } => Some(
+                "let the key use CKM_RSA_PKCS, CKM_RSA_PKCS_PSS or CKM_ECDSA (allowed mechanisms, capabilities)".into(),
+            ),
             Self::Exists { .. } => Some("give the new key another `object` in its URI".into()),
             Self::NoDevKey { .. } => Some(
                 "sign something in dev mode or run `hsmsign init`; or name whom to trust with `--trust`"

@@ -1,7 +1,15 @@
 //! Shared by integration tests: the real binary with a private dev directory, and other people's tools.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of this")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "these are tests"
+)]
+
+pub mod token;
 
 use std::{
     ffi::OsStr,
@@ -107,7 +115,7 @@ impl Outcome {
     }
 }
 
-fn run(command: &mut Command) -> Outcome {
+pub fn run(command: &mut Command) -> Outcome {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     Outcome {
         code: output.status.code().unwrap_or(-1),

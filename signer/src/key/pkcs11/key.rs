@@ -176,6 +176,10 @@ impl TokenKey {
         }
         let what = format!("signing with key `{}` in token `{}`", self.label, self.token.label());
         Err(match refusal {
+            // Every raw mechanism was refused; the hashed ones had nothing to hash.
+            Some(source) if request.message.is_none() && mechanism::is_unsupported(&source) => {
+                KeyError::MessageNeeded { label: self.label.clone(), source }
+            }
             Some(source) => KeyError::Pkcs11 { what, source },
             None => KeyError::Unfit { label: self.label.clone(), reason: "no mechanism".into() },
         })
