@@ -98,6 +98,8 @@ impl Error {
             Self::Usage { .. } => Exit::Usage,
             Self::Config(_) => Exit::Configuration,
             Self::Refused(_) => Exit::Refused,
+            // A URI stands in the policy.
+            Self::Key(crate::key::KeyError::Uri { .. }) => Exit::Configuration,
             Self::Key(_) => Exit::Token,
             Self::Malformed { source, .. } if source.is_read() => Exit::File,
             Self::Malformed { .. } => Exit::Malformed,

@@ -78,6 +78,16 @@ fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
 
 fn descriptor(number: u16) -> Result<Zeroizing<Vec<u8>>, Failure> {
     const HINT: &str = "open it for this command, as in `hsmsign … 3< pin`";
+    // Every file that this program opens itself is closed on exec, so what is not was inherited. Without
+    // this check the number could be that of the artifact, whose bytes would go to the token as a PIN.
+    const O_CLOEXEC: u32 = OFlags::CLOEXEC.bits();
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}"))
+        .map_err(|_| ("it is not open".into(), HINT))?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    let flags = flags.and_then(|f| u32::from_str_radix(f.trim(), 8).ok()).unwrap_or(O_CLOEXEC);
+    if flags & O_CLOEXEC != 0 {
+        return Err(("it is not inherited".into(), HINT));
+    }
     // Safe Rust cannot adopt a number as a descriptor; /proc opens the same pipe or file again.
     let path = PathBuf::from(format!("/proc/self/fd/{number}"));
     contents(File::open(path).map_err(|e| (e.to_string(), HINT))?)
@@ -245,11 +255,13 @@ mod tests {
     }
 
     #[test]
-    fn an_inherited_descriptor_is_read_to_its_end() {
+    fn a_descriptor_of_our_own_is_never_taken_for_the_pins() {
         use std::os::fd::AsRawFd as _;
         let (reader, writer) = std::io::pipe().unwrap();
         File::from(std::os::fd::OwnedFd::from(writer)).write_all(b"4321\n").unwrap();
         let number = u16::try_from(reader.as_raw_fd()).unwrap();
+        assert!(read(&PinSource::Fd(number), "t").unwrap_err().to_string().contains("not inherited"));
+        rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).unwrap();
         assert_eq!(*read(&PinSource::Fd(number), "t").unwrap(), "4321");
         assert!(read(&PinSource::Fd(65_000), "t").is_err());
     }
