@@ -8,7 +8,7 @@ use super::{
     trust_file,
 };
 use crate::{
-    config::{ConfigError, ReleaseKey},
+    config::{ConfigError, ReleaseKey, RoleSettings},
     error::Error,
     key::{
         dev::{self, DevSettings, DevToken},
@@ -68,6 +68,12 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn product(&self) -> &str {
         &self.policy_file.config.product
+    }
+
+    /// What `role` signs with.
+    #[must_use]
+    pub fn role_settings(&self, role: Role) -> &RoleSettings {
+        self.policy_file.config.roles.get(role)
     }
 
     /// Opens the key of `role` in the current mode.

@@ -10,6 +10,7 @@ pub mod cpio;
 pub mod fdt;
 pub mod fit;
 pub mod sw_description;
+pub mod swu;
 
 mod edit;
 mod source;
@@ -36,6 +37,9 @@ pub enum FormatError {
     /// A flattened device tree.
     #[error(transparent)]
     Fdt(#[from] fdt::FdtError),
+    /// A swupdate bundle.
+    #[error(transparent)]
+    Swu(#[from] swu::SwuError),
     /// A `sw-description`.
     #[error(transparent)]
     SwDescription(#[from] sw_description::DescriptionError),
@@ -55,6 +59,7 @@ impl FormatError {
             Self::Read(e) => e.is_io(),
             Self::ControlDtb(e) => e.is_read(),
             Self::Cpio(e) => e.is_read(),
+            Self::Swu(e) => e.is_read(),
             Self::Fdt(fdt::FdtError::Read(e)) => e.is_io(),
             Self::Verity(verity::VerityError::Read(e)) => e.is_io(),
             Self::Fit(e) => e.is_read(),
@@ -72,6 +77,7 @@ impl FormatError {
             Self::Cpio(e) => e.hint(),
             Self::Fdt(e) => e.hint(),
             Self::SwDescription(e) => e.hint(),
+            Self::Swu(e) => e.hint(),
             Self::Verity(e) => e.hint(),
             Self::Fit(e) => e.hint(),
         }

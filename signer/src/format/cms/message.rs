@@ -99,6 +99,12 @@ impl Message {
         &self.certificates
     }
 
+    /// The certificate of its signer, DER, if it carries that.
+    #[must_use]
+    pub fn signer_certificate(&self) -> Option<&[u8]> {
+        self.certificates.iter().map(Vec::as_slice).find(|c| self.names(c))
+    }
+
     /// Whom it names as signer, for people.
     #[must_use]
     pub fn signer(&self) -> String {
