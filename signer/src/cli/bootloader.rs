@@ -1,29 +1,40 @@
 //! `sign bootloader` and `verify bootloader`.
 
+mod verify;
+
+pub(super) use verify::VerifyBootloaderArgs;
+pub(super) use verify::verify;
+
 use super::{
     Context,
-    args::TrustArgs,
-    control_tree::{PendingTree, TreeResult},
+    control_tree::{self, PendingTree, TreeResult},
+    fit::{SignedFit, write_signed},
 };
 use crate::{
-    crypto::PublicKey,
     error::Error,
     format::{
-        bootloader::u_boot::boots_legacy_images,
-        control_dtb::{Expected, Location, Required, Stage, check_tree},
+        bootloader::u_boot_fit::PutKey,
+        control_dtb::{Location, Required},
+        fit::Fit,
     },
-    io::FileSource,
-    report::{Report, Verdict},
-    request::{Identity, Role},
+    io::{AtomicFile, FileSource},
+    request::{Answer, Identity, Role},
 };
 use std::path::{Path, PathBuf};
 
 /// Arguments of `sign`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  hsmsign sign bootloader --control-dtb u-boot.dtb\n  \
-    hsmsign sign bootloader --u-boot-bin u-boot.bin")]
 #[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
 #[group(skip)]
+#[command(after_long_help = "\
+A key of ours that stands in a tree already is replaced, in the other mode too; keys of others stay, and that is
+said. Trees are put in place before OUT appears, so a run that is cut short never leaves a signed U-Boot beside an
+SPL that accepts unsigned ones.
+
+Examples:
+  hsmsign sign bootloader --control-dtb u-boot.dtb
+  hsmsign sign bootloader --u-boot-bin u-boot.bin
+  hsmsign sign bootloader --fit u-boot.itb -o u-boot.signed.itb --spl-dtb spl/u-boot-spl.dtb")]
 pub struct SignBootloaderArgs {
     /// U-Boot's control tree: gets the `fit` key, in place
     #[arg(long, value_name = "DTB", group = "what", conflicts_with = "u_boot_bin")]
@@ -31,6 +42,12 @@ pub struct SignBootloaderArgs {
     /// U-Boot with its control tree behind it: that tree gets the `fit` key, in place
     #[arg(long, value_name = "BIN", group = "what")]
     pub u_boot_bin: Option<PathBuf>,
+    /// U-Boot proper as a FIT: control trees in it get the `fit` key, then the `bootloader` key signs it
+    #[arg(long, value_name = "U-BOOT.itb", group = "what", requires = "output")]
+    pub fit: Option<PathBuf>,
+    /// Where to write the signed FIT
+    #[arg(short, long, value_name = "OUT", requires = "fit")]
+    pub output: Option<PathBuf>,
     /// SPL's control tree: gets the `bootloader` key, in place
     #[arg(long, value_name = "DTB", group = "what")]
     pub spl_dtb: Option<PathBuf>,
@@ -64,6 +81,10 @@ struct SignedBootloader {
     control_tree: Option<TreeResult>,
     /// SPL's control tree, with the `bootloader` key.
     spl_tree: Option<TreeResult>,
+    /// U-Boot proper, signed with the `bootloader` key.
+    fit: Option<SignedFit>,
+    /// Control trees in that FIT, with the `fit` key.
+    carried_trees: Vec<TreeResult>,
 }
 
 pub(super) fn sign(context: &Context<'_>, args: &SignBootloaderArgs) -> Result<(), Error> {
@@ -74,35 +95,48 @@ pub(super) fn sign(context: &Context<'_>, args: &SignBootloaderArgs) -> Result<(
         (None, Some(path)) => Some((path, Location::Appended)),
         (None, None) => None,
     };
-    let control = control
-        .map(|(path, location)| {
-            let signer = context.signer(Role::Fit)?;
-            let pending = PendingTree::write(path, location, signer.identity(), required)?;
-            Ok::<_, Error>((pending, signer))
-        })
-        .transpose()?;
-    let spl = args
-        .spl_dtb
+    let signer = |wanted: bool, role| wanted.then(|| context.signer(role)).transpose();
+    let fit_signer = signer(control.is_some() || args.fit.is_some(), Role::Fit)?;
+    let bootloader_signer = signer(args.fit.is_some() || args.spl_dtb.is_some(), Role::Bootloader)?;
+    let (fit_signer, bootloader_signer) = (fit_signer.as_deref(), bootloader_signer.as_deref());
+
+    let put = |path: &Path, location, signer: Option<&dyn Answer>| {
+        let identity = signer.map(|s| s.identity().clone());
+        identity
+            .map(|id| Ok::<_, Error>((PendingTree::write(path, location, &id, required)?, id)))
+            .transpose()
+    };
+    let control = match control {
+        Some((path, location)) => put(path, location, fit_signer)?,
+        None => None,
+    };
+    let spl = match &args.spl_dtb {
+        Some(path) => put(path, Location::Whole, bootloader_signer)?,
+        None => None,
+    };
+    let signed = args
+        .fit
         .as_deref()
-        .map(|path| {
-            let signer = context.signer(Role::Bootloader)?;
-            let pending = PendingTree::write(path, Location::Whole, signer.identity(), required)?;
-            Ok::<_, Error>((pending, signer))
-        })
+        .zip(args.output.as_deref())
+        .zip(fit_signer.zip(bootloader_signer))
+        .map(|((input, output), signers)| sign_fit(context, input, output, signers, required))
         .transpose()?;
 
     // Nothing is in place yet. Trees go first: a tree that demands a signature nobody made stops a
     // device from booting, but a signed image whose tree demands none boots anything.
     let mut result = SignedBootloader::default();
-    if let Some((pending, signer)) = spl {
-        result.spl_tree = Some(pending.commit(signer.identity())?);
+    if let Some((pending, identity)) = spl {
+        result.spl_tree = Some(pending.commit(&identity)?);
     }
-    if let Some((pending, signer)) = control {
-        result.control_tree = Some(pending.commit(signer.identity())?);
+    if let Some((pending, identity)) = control {
+        result.control_tree = Some(pending.commit(&identity)?);
     }
-    for tree in [&result.spl_tree, &result.control_tree].into_iter().flatten() {
-        tree.tell(context.output);
+    if let Some((file, fit, carried_trees)) = signed {
+        file.commit()?;
+        result.fit = Some(fit);
+        result.carried_trees = carried_trees;
     }
+    result.tell(context, args);
     context.output.result(&result, String::new)
 }
 
@@ -119,83 +153,48 @@ fn refuse_one_file_twice(args: &SignBootloaderArgs) -> Result<(), Error> {
     Ok(())
 }
 
-/// Arguments of `verify`.
-#[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Example:\n  hsmsign verify bootloader --u-boot-bin u-boot.bin --spl-dtb u-boot-spl.dtb --trust release"
-)]
-#[command(group = clap::ArgGroup::new("which").required(true).multiple(true))]
-#[group(skip)]
-pub struct VerifyBootloaderArgs {
-    /// U-Boot's control tree: must demand signatures by the `fit` key
-    #[arg(long, value_name = "DTB", group = "which")]
-    pub control_dtb: Option<PathBuf>,
-    /// U-Boot with its control tree behind it
-    #[arg(long, value_name = "BIN", group = "which")]
-    pub u_boot_bin: Option<PathBuf>,
-    /// SPL's control tree: must demand signatures by the `bootloader` key
-    #[arg(long, value_name = "DTB", group = "which")]
-    pub spl_dtb: Option<PathBuf>,
-    /// Whom to trust
-    #[command(flatten)]
-    pub trust: TrustArgs,
-}
-
-pub(super) fn verify(context: &Context<'_>, args: &VerifyBootloaderArgs) -> Result<(), Error> {
-    let mut report = Report::new("bootloader");
-    if let Some(path) = &args.control_dtb {
-        verify_tree(context, args, path, Location::Whole, Stage::UBoot, &mut report)?;
-    }
-    if let Some(path) = &args.u_boot_bin {
-        verify_tree(context, args, path, Location::Appended, Stage::UBoot, &mut report)?;
-        verify_program(path, &mut report)?;
-    }
-    if let Some(path) = &args.spl_dtb {
-        verify_tree(context, args, path, Location::Whole, Stage::Spl, &mut report)?;
-    }
-    context.output.report(&report)
-}
-
-fn verify_tree(
+/// Signs U-Boot's FIT into a temporary file; the fit key goes into its control trees first.
+fn sign_fit(
     context: &Context<'_>,
-    args: &VerifyBootloaderArgs,
-    path: &Path,
-    location: Location,
-    stage: Stage,
-    report: &mut Report,
-) -> Result<(), Error> {
-    let (role, other_role) = match stage {
-        Stage::UBoot => (Role::Fit, Role::Bootloader),
-        Stage::Spl => (Role::Bootloader, Role::Fit),
-    };
-    let keys = |role| {
-        let trusted = context.trust(role, &args.trust)?;
-        Ok::<Vec<PublicKey>, Error>(trusted.into_iter().map(|t| t.public_key).collect())
-    };
-    let trusted = keys(role)?;
-    // A policy may know one role alone; then no other key is expected.
-    let other_roles = keys(other_role).unwrap_or_default();
-    let expected = Expected { trusted: &trusted, other_roles: &other_roles, describe: &describe };
-    let tree = location.read(&FileSource::open(path)?).map_err(Error::malformed(path))?;
-    check_tree(&tree, &name(path), stage, &expected, report).map_err(Error::malformed(path))
+    input: &Path,
+    output: &Path,
+    (fit_signer, signer): (&dyn Answer, &dyn Answer),
+    required: Required,
+) -> Result<(AtomicFile, SignedFit, Vec<TreeResult>), Error> {
+    let source = FileSource::open(input)?;
+    let fit = Fit::parse(&source).map_err(Error::malformed(input))?;
+    let identity = fit_signer.identity();
+    let is_ours = |hint: &str| Identity::parse_hint(hint).is_some();
+    let supersedes = |hint: &str| control_tree::supersedes(identity, hint);
+    let put_key = PutKey::new(&fit, control_tree::entry(identity, required), &is_ours, &supersedes)
+        .map_err(Error::malformed(input))?;
+    let image_signatures = required == Required::Image;
+    let (file, signed) = write_signed(context, signer, input, output, &put_key, image_signatures)?;
+    let name = output.display();
+    let trees = put_key.into_placed().into_iter().map(|(image, placed)| TreeResult {
+        file: format!("{name}:{image}"),
+        fingerprint: identity.public_key.fingerprint(),
+        placed,
+    });
+    Ok((file, signed, trees.collect()))
 }
 
-fn verify_program(path: &Path, report: &mut Report) -> Result<(), Error> {
-    if boots_legacy_images(&FileSource::open(path)?).map_err(Error::malformed(path))? {
-        report.add(
-            name(path),
-            Verdict::Warn,
-            "boots legacy images, which carry no signature (CONFIG_LEGACY_IMAGE_FORMAT)",
-        );
+impl SignedBootloader {
+    fn tell(&self, context: &Context<'_>, args: &SignBootloaderArgs) {
+        let output = context.output;
+        for tree in [&self.spl_tree, &self.control_tree].into_iter().flatten().chain(&self.carried_trees) {
+            tree.tell(output);
+        }
+        let Some(fit) = &self.fit else { return };
+        fit.tell(context);
+        if self.carried_trees.is_empty() && self.control_tree.is_none() {
+            output.warn(
+                "the FIT carries no control tree, and none was named: if U-Boot's program ends in its tree, put \
+                 the `fit` key there with `--u-boot-bin` before the FIT is made",
+            );
+        }
+        if args.spl_dtb.is_none() {
+            output.note("no `--spl-dtb`: SPL must hold the `bootloader` key already");
+        }
     }
-    Ok(())
-}
-
-/// What a hint says when it is one of ours.
-fn describe(hint: &str) -> Option<String> {
-    Identity::parse_hint(hint).map(|(mode, role)| format!("{mode} key of role {role}"))
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

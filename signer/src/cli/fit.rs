@@ -11,7 +11,7 @@ use crate::{
     format::{
         Source as _,
         control_dtb::{Location, Required},
-        fit::{self, Signing, StageTrust},
+        fit::{self, DeviceTreeEdit, Signing, StageTrust},
         verity::{Description, VerityError},
     },
     io::{AtomicFile, FileSource},
@@ -91,19 +91,23 @@ struct SignatureResult {
 
 pub(super) fn sign(context: &Context<'_>, args: &SignFitArgs) -> Result<(), Error> {
     let signer = context.signer(Role::Fit)?;
-    let (file, mut result) = write_signed(context, signer.as_ref(), &args.input, &args.output, &args.parts)?;
+    let trust = stage_trust(context, signer.as_ref(), &args.parts)?;
+    let images = args.parts.image_signatures;
+    let (file, mut result) =
+        write_signed(context, signer.as_ref(), &args.input, &args.output, &trust, images)?;
     let tree = args
         .control_dtb
         .as_deref()
         .map(|path| PendingTree::write(path, Location::Whole, signer.identity(), Required::Conf));
     let tree = tree.transpose()?;
-    // A control tree that demands a signature is of use only with a FIT that has one.
-    file.commit()?;
+    // The tree goes first: one that demands a signature nobody made stops a device from booting, but a
+    // signed FIT beside a tree that demands none looks done, and boots anything.
     if let Some(tree) = tree {
         let tree = tree.commit(signer.identity())?;
         tree.tell(context.output);
         result.control_tree = Some(tree);
     }
+    file.commit()?;
     result.tell(context);
     context.output.result(&result, String::new)
 }
@@ -123,16 +127,17 @@ impl SignedFit {
     }
 }
 
-/// Signs `input` into a temporary file beside `output`, to be committed by the caller.
+/// Signs `input` into a temporary file beside `output`, to be committed by the caller. Its device trees
+/// are changed by `edit` first.
 pub(super) fn write_signed(
     context: &Context<'_>,
     signer: &dyn Answer,
     input: &Path,
     output: &Path,
-    parts: &FitParts,
+    edit: &dyn DeviceTreeEdit,
+    image_signatures: bool,
 ) -> Result<(AtomicFile, SignedFit), Error> {
     let source = FileSource::open(input)?;
-    let stage_trust = stage_trust(context, signer, parts)?;
     // Before the work, so that a directory that cannot be written costs no signature.
     let mut file = AtomicFile::create(output)?;
     let identity = signer.identity();
@@ -140,8 +145,8 @@ pub(super) fn write_signed(
         identity,
         artifact: &input.file_name().unwrap_or(input.as_os_str()).to_string_lossy(),
         timestamp: source_date_epoch()?,
-        stage_trust: Some(&stage_trust),
-        image_signatures: parts.image_signatures,
+        stage_trust: Some(edit),
+        image_signatures,
     };
     let bar = context.output.progress("hashing", source.len_bytes());
     let plan = fit::plan(&source, &signing, &|bytes| bar.inc(bytes)).map_err(Error::malformed(input))?;
