@@ -26,7 +26,11 @@ pub(super) fn examine(
             KeyError::SoftHsmMissing.to_string(),
             "apt-get install softhsm2 (Fedora, Arch: package softhsm), or name a copy with --softhsm LIB",
         ),
-        Err(error) => diagnosis.fail_error("SoftHSMv2", &error.into()),
+        Err(error) => diagnosis.fail(
+            "SoftHSMv2",
+            error.to_string(),
+            "name SoftHSMv2's own libsofthsm2.so, root's or yours and writable by nobody else",
+        ),
     }
     let Some(directory) = settings.dev_dir.as_ref().map(|d| d.value.clone()) else {
         let remedy = "name one with --dev-dir or HSMSIGN_DEV_DIR";
