@@ -42,6 +42,7 @@ judges  opencryptoki                       a third PKCS#11 module, without hashe
 judges  libengine-pkcs11-openssl           lets mkimage sign over PKCS#11, to compare with
 judges  libclang-14-dev                    bindgen in kryoptic, a fourth PKCS#11 module
 judges  libsqlite3-dev                     kryoptic's token storage
+judges  strace                             sees that no PIN is written or passed on
 judges  shellcheck                         checks the shell scripts
 LIST
 }
