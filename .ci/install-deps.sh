@@ -35,6 +35,7 @@ demo    squashfs-tools                     mksquashfs, makes the squashfs root f
 demo    python3                            makes the tampered copies (standard library only)
 judges  p11-kit                            PKCS#11 over a socket: a module that is not SoftHSM
 judges  p11-kit-modules                    p11-kit-client.so, the other end of that socket
+judges  libp11-kit-dev                     PKCS#11 header for the module that plays other tokens' quirks
 judges  libtpm2-pkcs11-1                   PKCS#11 on a TPM
 judges  swtpm                              the TPM for it
 judges  swtpm-tools                        makes that TPM's initial state

@@ -1,0 +1,158 @@
+/* SoftHSMv2 with the quirks of other people's tokens, chosen by QUIRKS (words separated by commas).
+ * Compiled with -DSOFTHSM="path" -DTOLD="path" against p11-kit's pkcs11.h. What it is asked for that no
+ * module should be asked for stands in the file TOLD afterwards. */
+#include <dlfcn.h>
+#include <p11-kit/pkcs11.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static CK_FUNCTION_LIST own;
+static CK_FUNCTION_LIST *real;
+
+static int has(const char *quirk)
+{
+	const char *list = getenv("QUIRKS");
+
+	return list && strstr(list, quirk) != NULL;
+}
+
+static void tell(const char *what)
+{
+	FILE *file = fopen(TOLD, "a");
+
+	if (file) {
+		fprintf(file, "%s\n", what);
+		fclose(file);
+	}
+}
+
+static CK_RV initialize(void *arguments)
+{
+	CK_C_INITIALIZE_ARGS *given = arguments;
+
+	tell(given && given->flags & CKF_OS_LOCKING_OK ? "initialized for threads" : "initialized for one thread");
+	if (has("cant-lock") && given && given->flags & CKF_OS_LOCKING_OK)
+		return CKR_CANT_LOCK;
+	return real->C_Initialize(arguments);
+}
+
+static CK_RV finalize(void *reserved)
+{
+	tell("finalized");
+	return real->C_Finalize(reserved);
+}
+
+static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, unsigned long len)
+{
+	tell("login");
+	return real->C_Login(session, user, pin, len);
+}
+
+static CK_RV logout(CK_SESSION_HANDLE session)
+{
+	tell("logout");
+	return real->C_Logout(session);
+}
+
+static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+	CK_RV rv = real->C_GetTokenInfo(slot, info);
+
+	if (has("final-try"))
+		info->flags |= CKF_USER_PIN_FINAL_TRY;
+	if (has("locked"))
+		info->flags |= CKF_USER_PIN_LOCKED;
+	return rv;
+}
+
+static CK_RV attributes(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *list,
+			unsigned long count)
+{
+	CK_RV rv;
+
+	for (unsigned long i = 0; i < count; i++) {
+		if (list[i].type == CKA_ALWAYS_AUTHENTICATE && has("no-always-authenticate"))
+			return CKR_DEVICE_ERROR;
+	}
+	rv = real->C_GetAttributeValue(session, object, list, count);
+	for (unsigned long i = 0; i < count && rv == CKR_OK; i++) {
+		/* 04 41 04 x y: without the OCTET STRING around it. */
+		if (list[i].type == CKA_EC_POINT && has("raw-point") && list[i].ulValueLen != (unsigned long)-1) {
+			if (list[i].pValue)
+				memmove(list[i].pValue, (char *)list[i].pValue + 2, list[i].ulValueLen - 2);
+			list[i].ulValueLen -= list[i].pValue ? 2 : 0;
+		}
+	}
+	return rv;
+}
+
+static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key)
+{
+	if (has("hashed-alone") && (mechanism->mechanism == CKM_RSA_PKCS || mechanism->mechanism == CKM_RSA_PKCS_PSS))
+		return CKR_MECHANISM_INVALID;
+	if (has("removed"))
+		return CKR_DEVICE_REMOVED;
+	return real->C_SignInit(session, mechanism, key);
+}
+
+static unsigned long integer(unsigned char *out, const unsigned char *value, unsigned long len)
+{
+	unsigned long pad;
+
+	while (len > 1 && *value == 0)
+		value++, len--;
+	pad = *value >> 7;
+	out[0] = 2;
+	out[1] = (unsigned char)(len + pad);
+	out[2] = 0;
+	memcpy(out + 2 + pad, value, len);
+	return 2 + pad + len;
+}
+
+static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, unsigned long data_len, unsigned char *signature,
+		  unsigned long *len)
+{
+	CK_RV rv;
+
+	if (has("der") && !signature) {
+		rv = real->C_Sign(session, data, data_len, signature, len);
+		*len += 16;
+		return rv;
+	}
+	rv = real->C_Sign(session, data, data_len, signature, len);
+	if (has("flip") && signature && rv == CKR_OK)
+		signature[*len - 1] ^= 1;
+	if (has("der") && signature && rv == CKR_OK) {
+		unsigned char out[256];
+		unsigned long half = *len / 2, r = integer(out + 2, signature, half);
+		unsigned long s = integer(out + 2 + r, signature + half, half);
+
+		out[0] = 0x30;
+		out[1] = (unsigned char)(r + s);
+		*len = 2 + r + s;
+		memcpy(signature, out, *len);
+	}
+	return rv;
+}
+
+CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
+{
+	void *library = dlopen(SOFTHSM, RTLD_NOW);
+	CK_RV (*get)(CK_FUNCTION_LIST **) = library ? dlsym(library, "C_GetFunctionList") : NULL;
+
+	if (!get || get(&real) != CKR_OK)
+		return CKR_GENERAL_ERROR;
+	own = *real;
+	own.C_Initialize = initialize;
+	own.C_Finalize = finalize;
+	own.C_Login = login;
+	own.C_Logout = logout;
+	own.C_GetTokenInfo = token_info;
+	own.C_GetAttributeValue = attributes;
+	own.C_SignInit = sign_init;
+	own.C_Sign = sign;
+	own.C_GetFunctionList = C_GetFunctionList;
+	*list = &own;
+	return CKR_OK;
+}
