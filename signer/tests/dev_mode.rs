@@ -359,6 +359,40 @@ fn a_directory_that_has_moved_keeps_its_keys() {
 }
 
 #[test]
+fn a_team_shares_keys_by_copying_the_directory() {
+    let bench = bench();
+    let before = signs(&bench, "dev");
+    bench.tool(Path::new("/bin/cp"), &["-r", "dev", "copy"]);
+    assert_eq!(signs(&bench, "copy"), before);
+    let own = fs::read_to_string(bench.path("copy/softhsm2.conf")).unwrap();
+    assert!(own.contains("/copy/tokens"), "{own}");
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_what_was_begun_is_finished_later() {
+    if !is_root() {
+        common::skip("only root can mount a small file system");
+        return;
+    }
+    let bench = bench();
+    // A mount namespace of its own, so that nothing is left behind.
+    let program = bench.command(&SIGN).get_program().to_str().unwrap().to_owned();
+    let script = format!(
+        "mkdir small && mount -t tmpfs -o size=48k,nr_inodes=2000 none small || exit 77; \
+         {program} --dev-dir small/dev {sign}; first=$?; mount -o remount,size=4m small; \
+         {program} --dev-dir small/dev {sign} || exit 1; [ $first = 5 ] || [ $first = 8 ]",
+        sign = SIGN.join(" ")
+    );
+    let Some(unshare) = find_tool("unshare") else { return };
+    let outcome = bench.try_tool(&unshare, &["-m", "/bin/sh", "-c", &script]);
+    if outcome.code == 77 || outcome.stderr.contains("unshare failed") {
+        eprintln!("SKIPPED: mounting is not permitted here");
+        return;
+    }
+    outcome.exits(0);
+}
+
+#[test]
 fn a_key_of_another_type_is_added_when_the_policy_asks_for_it() {
     let bench = bench();
     bench.hsmsign(&SIGN).exits(0);

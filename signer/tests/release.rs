@@ -240,12 +240,26 @@ fn the_pin_is_in_no_argument_variable_or_output() {
     let inner =
         token.command(&["-vv", "sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "x"]);
     let mut command = Command::new(strace);
-    command.args(["-f", "-s", "4096", "-v", "-e", "trace=execve,write,sendto,openat", "-o", "trace"]);
+    command.args([
+        "-f",
+        "-s",
+        "4096",
+        "-v",
+        "-e",
+        "trace=execve,write,sendto,?open,openat,prctl,prlimit64",
+        "-o",
+        "trace",
+    ]);
     command.arg(inner.get_program()).args(inner.get_args()).current_dir(token.bench.directory());
     let output = command.envs(token.environment.clone()).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let trace = String::from_utf8_lossy(&token.bench.read("trace")).into_owned();
     assert!(trace.contains("execve(") && !trace.contains(PIN));
+    // No core dump, and no other process of the user may look in, before the PIN is read.
+    let at = |what: &str| trace.find(what).unwrap_or_else(|| panic!("no {what} in {trace}"));
+    let read = at(token.bench.path("pin").to_str().unwrap());
+    assert!(at("PR_SET_DUMPABLE, SUID_DUMP_DISABLE") < read);
+    assert!(at("RLIMIT_CORE, {rlim_cur=0, rlim_max=0}") < read);
     assert!(!String::from_utf8_lossy(&output.stderr).contains(PIN));
 }
 
