@@ -4,6 +4,7 @@ use super::args::Global;
 use crate::{
     config::{Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
     error::Error,
+    io::is_own_or_roots,
     key::dev,
     policy::Mode,
     request::Role,
@@ -259,8 +260,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
 /// Refuses host settings that another user could have written.
 fn check_writers(path: &Path) -> Result<(), Error> {
     let stat = rustix::fs::stat(path).map_err(|e| Error::file("read", path)(e.into()))?;
-    let own = rustix::process::geteuid().as_raw();
-    let (reason, hint) = if stat.st_uid != 0 && stat.st_uid != own {
+    let (reason, hint) = if !is_own_or_roots(stat.st_uid) {
         ("belongs to another user", format!("chown root {}", path.display()))
     } else if stat.st_mode & 0o022 != 0 {
         ("can be written by others", format!("chmod go-w {}", path.display()))

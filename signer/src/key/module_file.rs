@@ -1,5 +1,6 @@
 //! Who could have put a module's file where it is: asked before any of its code runs.
 
+use crate::io::is_own_or_roots;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -19,7 +20,7 @@ pub fn check(path: &Path) -> Result<PathBuf, String> {
         // `rustix` asks the kernel itself: under pseudo every file seems to be root's.
         let stat = rustix::fs::stat(part).map_err(|e| e.to_string())?;
         let owner = stat.st_uid;
-        if owner != 0 && owner != rustix::process::geteuid().as_raw() {
+        if !is_own_or_roots(owner) {
             return Err(format!("`{}` belongs to user {owner}, neither you nor root", part.display()));
         }
         // In a sticky directory such as /tmp others cannot replace what is not theirs.
