@@ -3,7 +3,7 @@
 
 # Node names may hold neither '/' nor ','.
 node_name() {
-	basename "${1}" .dtb | tr -c 'A-Za-z0-9._-\n' '_'
+	basename "${1}" .dtb | tr -c 'A-Za-z0-9._\n-' '_'
 }
 
 kernel_compression() {
