@@ -8,7 +8,7 @@
 # VENDOR/ alone, so name and hash do not change with the format of Buildroot's
 # own cargo archives (-cargo4, -cargo5, ...).
 HSMSIGN_ARCHIVE = $(call qstrip,$(BR2_PACKAGE_HOST_HSMSIGN_ARCHIVE))
-HSMSIGN_PACK = $(HSMSIGN_PKGDIR)pack-source.sh
+HSMSIGN_PACK = $(BR2_EXTERNAL_HSMSIGN_PATH)/package/hsmsign/pack-source.sh
 
 ifneq ($(HSMSIGN_ARCHIVE),)
 HSMSIGN_SOURCE = $(notdir $(HSMSIGN_ARCHIVE))
@@ -23,7 +23,7 @@ else
 HSMSIGN_VERSION = checkout
 endif
 HSMSIGN_SOURCE = hsmsign-$(HSMSIGN_VERSION)-vendored.tar.gz
-HSMSIGN_SITE = file://$(HSMSIGN_DL_DIR)
+HSMSIGN_SITE = file://$(DL_DIR)/hsmsign
 BR_NO_CHECK_HASH_FOR += $(HSMSIGN_SOURCE)
 
 # host-rustc, which brings cargo, is a download dependency of cargo packages

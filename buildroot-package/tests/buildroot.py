@@ -1,0 +1,470 @@
+#!/usr/bin/env python3
+"""The external tree with a real Buildroot: dev, release rehearsal, off, judged by other people's tools.
+
+    BUILDROOT_DIR=~/buildroot buildroot.py [STEP…]
+
+Environment:
+    BUILDROOT_DIR       Buildroot's tree; without it nothing runs
+    BUILDROOT_FRAGMENT  file with further lines of the configuration (toolchain, BR2_DL_DIR)
+    BUILDROOT_OUTPUT    output directory, kept; default: a new one
+    FIT_CHECK_SIGN      U-Boot's fit_check_sign, where it is not in PATH
+
+Tools: veritysetup, openssl, swupdate, softhsm2-util, tmux, qemu-system-aarch64, fit_check_sign. A
+judge that is not installed is named and left out, and fails the run when CI=true.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+TESTS = pathlib.Path(__file__).resolve().parent
+EXTERNAL = TESTS.parent
+PIN = "rehearsal-pin-73519"  # looked for everywhere afterwards
+ROLES = ("bootloader", "fit", "rootfs", "update")
+
+TOOLCHAIN = """
+BR2_aarch64=y
+BR2_TOOLCHAIN_EXTERNAL=y
+BR2_TOOLCHAIN_EXTERNAL_BOOTLIN=y
+"""
+
+
+class Failed(Exception):
+    pass
+
+
+def say(text):
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def must(condition, text):
+    if not condition:
+        raise Failed(text)
+    say(f"  ok: {text}")
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+class Bench:
+    def __init__(self, buildroot, output):
+        self.buildroot, self.out = buildroot, output
+        self.images = output / "images"
+        self.logs = output / "test-logs"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self.count = 0
+        self.rehearsal = output / "rehearsal"
+        self.missing = set()
+
+    # Buildroot
+
+    def make(self, *targets, ok=True, env=None):
+        self.count += 1
+        log = self.logs / f"{self.count:02}-{'-'.join(t.split('=')[0] for t in targets) or 'all'}.log"
+        full = {**os.environ, "SOFTHSM2_CONF": str(self.rehearsal / "softhsm2.conf"), **(env or {})}
+        with log.open("wb") as stream:
+            code = subprocess.run(
+                ["make", f"O={self.out}", f"BR2_EXTERNAL={EXTERNAL}", *targets],
+                cwd=self.buildroot, env=full, stdout=stream, stderr=subprocess.STDOUT).returncode
+        text = log.read_text(errors="replace")
+        if ok and code != 0:
+            raise Failed(f"make {' '.join(targets)} failed: {log}\n" + "\n".join(text.splitlines()[-15:]))
+        if ok is False and code == 0:
+            raise Failed(f"make {' '.join(targets)} was to fail: {log}")
+        return text
+
+    def configure(self):
+        fragment = os.environ.get("BUILDROOT_FRAGMENT")
+        text = pathlib.Path(fragment).read_text() if fragment else TOOLCHAIN
+        defconfig = self.out / "test_defconfig"
+        defconfig.write_text(text + (TESTS / "fixture/config").read_text())
+        self.make(f"BR2_DEFCONFIG={defconfig}", "defconfig")
+
+    def options(self, **changes):
+        """Changes .config as menuconfig would: values, then what follows from them."""
+        path = self.out / ".config"
+        lines = path.read_text().splitlines()
+        for name, value in changes.items():
+            lines = [l for l in lines if not re.match(rf"(# )?BR2_{name}[ =]", l)]
+            lines.append(f"# BR2_{name} is not set" if value is None else f"BR2_{name}={value}")
+        path.write_text("\n".join(lines) + "\n")
+        self.make("olddefconfig")
+
+    def option(self, name):
+        found = re.search(rf"^BR2_{name}=(.*)$", (self.out / ".config").read_text(), re.M)
+        return found and found.group(1)
+
+    # Judges
+
+    def has(self, tool):
+        found = shutil.which(tool)
+        if not found and tool not in self.missing:
+            self.missing.add(tool)
+            say(f"  SKIPPED: {tool} is not installed")
+        return found
+
+    def run(self, *command, env=None, timeout=120):
+        done = subprocess.run([str(c) for c in command], capture_output=True, timeout=timeout,
+                              env={**os.environ, **(env or {})}, text=True, errors="replace")
+        return done.returncode, done.stdout + done.stderr
+
+    def hsmsign(self, *args):
+        code, text = self.run(self.out / "host/bin/hsmsign", *args,
+                              env={"SOFTHSM2_CONF": str(self.rehearsal / "softhsm2.conf")})
+        if code:
+            raise Failed(f"hsmsign {' '.join(map(str, args))}: {text}")
+        return text
+
+    def certificate(self, mode, role):
+        if mode == "release":
+            return self.rehearsal / f"{role}.crt"
+        out = self.out / f"dev-{role}.crt"
+        out.unlink(missing_ok=True)
+        self.hsmsign("--mode", "dev", "--config", self.out / "build/.hsmsign/hsmsign.yaml",
+                     "--dev-dir", self.out / ".hsmsign", "keys", "certificate", "--role", role, "-o", out)
+        return out
+
+    def flipped(self, path, offset):
+        copy = self.out / f"flipped-{path.name}"
+        data = bytearray(path.read_bytes())
+        data[offset] ^= 1
+        copy.write_bytes(data)
+        return copy
+
+    def judge_rootfs(self, mode, name):
+        image, plain = self.images / f"{name}.verity", self.images / name
+        roothash = (self.images / f"{name}.verity.roothash").read_text().strip()
+        blocks = -(-plain.stat().st_size // 4096)
+        if self.has("veritysetup"):
+            def verify(path):
+                return self.run("veritysetup", "verify", path, path, roothash,
+                                f"--hash-offset={blocks * 4096}")[0]
+            must(verify(image) == 0, f"veritysetup accepts {image.name}")
+            must(verify(self.flipped(image, 5000)) != 0, f"veritysetup refuses {image.name} with a bit flipped")
+        content = self.out / "roothash.txt"
+
+        def smime(certificate, text):
+            content.write_text(text)
+            return self.run("openssl", "smime", "-verify", "-binary", "-inform", "der", "-in",
+                            f"{image}.roothash.p7s", "-content", content, "-certfile", certificate,
+                            "-nointern", "-noverify")[0]
+        certificate = self.certificate(mode, "rootfs")
+        must(smime(certificate, roothash) == 0, f"openssl: {name}'s root hash is signed by the {mode} key")
+        must(smime(certificate, roothash[::-1]) != 0, "openssl refuses another root hash")
+        other = self.certificate("release" if mode == "dev" else "dev", "rootfs")
+        must(smime(other, roothash) != 0, "openssl refuses the other mode's certificate")
+
+    def judge_fit(self, mode):
+        fit, tree = self.images / "image.itb", self.images / "u-boot.dtb"
+        check = os.environ.get("FIT_CHECK_SIGN") or self.has("fit_check_sign")
+        if check:
+            def verdict(path):
+                code, text = self.run(check, "-f", path, "-k", tree)
+                return code == 0 and bool(re.search(rf"sha256,rsa\d+:\S*{mode}\S*\+ ", text)), text
+            good, text = verdict(fit)
+            must(good, f"fit_check_sign: image.itb is signed by the {mode} key in u-boot.dtb")
+            offset = fit.read_bytes().index(b"k" * 64)
+            must(not verdict(self.flipped(fit, offset + 10))[0], "fit_check_sign refuses a flipped kernel")
+        data = fit.read_bytes()
+        must(b"hsmsign\0" in data and b"root-hash" in data or b"roothash" in data,
+             "image.itb carries the node /firmware/hsmsign")
+
+    def judge_qemu(self, mode):
+        if not self.has("qemu-system-aarch64"):
+            return
+        def boot(fit):
+            command = ["qemu-system-aarch64", "-machine", "virt", "-accel", "tcg", "-cpu", "cortex-a57",
+                       "-m", "1024", "-smp", "1", "-nographic", "-nic", "none", "-no-reboot",
+                       "-bios", self.images / "u-boot.bin", "-dtb", self.images / "virt.dtb",
+                       "-device", f"loader,file={fit},addr=0x50000000,force-raw=on"]
+            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            os.set_blocking(process.stdout.fileno(), False)
+            text, end = "", time.time() + 120
+            while time.time() < end and process.poll() is None:
+                text += (process.stdout.read() or b"").decode(errors="replace")
+                if re.search(r"Starting kernel|=> $|Bad Data Hash|can't get kernel|Failed to verify", text):
+                    break
+                time.sleep(0.2)
+            process.kill()
+            process.wait()
+            (self.logs / "qemu.log").write_text(text)
+            return text
+        text = boot(self.images / "image.itb")
+        must(re.search(rf"sha256,rsa\d+:\S*{mode}\S*\+ OK", text), f"U-Boot in QEMU accepts the {mode} FIT")
+        offset = (self.images / "image.itb").read_bytes().index(b"k" * 64)
+        text = boot(self.flipped(self.images / "image.itb", offset + 10))
+        must("Starting kernel" not in text and re.search("Bad Data Hash|can't get kernel", text),
+             "U-Boot in QEMU refuses a flipped kernel")
+
+    def judge_uboot(self, mode):
+        tree = self.out / "tree-of-u-boot.dtb"
+        data = (self.images / "u-boot.bin").read_bytes()
+        plain = (self.out / "build/uboot-custom/u-boot-nodtb.bin")
+        plain = plain if plain.exists() else next(self.out.glob("build/uboot-*/u-boot-nodtb.bin"))
+        tree.write_bytes(data[plain.stat().st_size:])
+        dtc = self.out / "host/bin/dtc"
+        for path in (tree, self.images / "u-boot.dtb"):
+            code, text = self.run(dtc, "-q", "-I", "dtb", "-O", "dts", path)
+            must(code == 0, f"dtc reads {path.name}")
+            nodes = re.findall(r"\tkey-([^ ]*) \{", text)
+            must(len(nodes) == 1 and mode in nodes[0], f"{path.name} holds one key, of {mode}: {nodes}")
+            must('required = "conf"' in text, f"{path.name} requires it")
+
+    def judge_swu(self, mode):
+        if not self.has("swupdate"):
+            return
+        swu = self.images / "update.swu"
+
+        def verdict(path, certificate):
+            with tempfile.TemporaryDirectory() as private:
+                return self.run("swupdate", "-c", "-H", "board:1.0", "-i", path, "-k", certificate,
+                                env={"TMPDIR": private})
+        code, text = verdict(swu, self.certificate(mode, "update"))
+        must(code == 0, f"swupdate accepts update.swu by the {mode} certificate" if code == 0 else text[-800:])
+        must(verdict(self.flipped(swu, swu.stat().st_size // 2), self.certificate(mode, "update"))[0] != 0,
+             "swupdate refuses a flipped image")
+        other = self.certificate("release" if mode == "dev" else "dev", "update")
+        must(verdict(swu, other)[0] != 0, "swupdate refuses the other mode's certificate")
+
+    def judge_all(self, mode):
+        for name in ("rootfs.ext4", "rootfs.squashfs"):
+            self.judge_rootfs(mode, name)
+        self.judge_fit(mode)
+        self.judge_uboot(mode)
+        self.judge_qemu(mode)
+        self.judge_swu(mode)
+        seen = dict(reversed(l.split()) for l in (self.out / "seen-by-post-image").read_text().splitlines())
+        must(len(seen) >= 6 and all(digest(self.images / n) == d for n, d in seen.items()),
+             "the post-image script saw every artifact as it is now: signed")
+
+    # Steps
+
+    def prepare(self):
+        self.configure()
+        self.make_rehearsal()
+
+    def make_rehearsal(self):
+        """A software token that stands in for the HSM, its keys, the policy and host settings."""
+        base = self.rehearsal
+        shutil.rmtree(base, ignore_errors=True)
+        (base / "tokens").mkdir(parents=True)
+        conf = base / "softhsm2.conf"
+        conf.write_text(f"directories.tokendir = {base}/tokens\nobjectstore.backend = file\n")
+        env = {"SOFTHSM2_CONF": str(conf)}
+        util = shutil.which("softhsm2-util") or self.out / "host/bin/softhsm2-util"
+
+        def check(*command):
+            code, text = self.run(*command, env=env)
+            if code:
+                raise Failed(text)
+        check(util, "--init-token", "--free", "--label", "rehearsal", "--pin", PIN, "--so-pin", PIN)
+        lines = ["version: 1", "product: test", "release:", "  rehearsal: true", "  keys:"]
+        for number, role in enumerate(ROLES):
+            key, cert, spki = (base / f"{role}.{e}" for e in ("key", "crt", "spki"))
+            usage = "codeSigning" if role != "update" else "emailProtection"
+            check("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+                  "-days", "30", "-subj", f"/CN=rehearsal {role}", "-addext", f"extendedKeyUsage={usage}",
+                  "-addext", "keyUsage=digitalSignature", "-addext", "basicConstraints=critical,CA:false")
+            check(util, "--import", key, "--token", "rehearsal", "--label", f"{role}-1",
+                  "--id", f"{number + 1:02}", "--pin", PIN)
+            check("openssl", "pkey", "-in", key, "-pubout", "-outform", "DER", "-out", spki)
+            key.unlink()
+            lines += [f"    {role}:", "      token: hsm",
+                      f'      uri: "pkcs11:token=rehearsal;object={role}-1"',
+                      f'      pins: ["sha256:{digest(spki)}"]',
+                      f"      certificate: {cert}", "      accept: [imported]"]
+        (base / "hsmsign.yaml").write_text("\n".join(lines) + "\n")
+        module = next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so",
+                                  str(self.out / "host/lib/softhsm/libsofthsm2.so")) if os.path.exists(p))
+        (base / "pin").write_text(PIN + "\n")
+        (base / "pin").chmod(0o600)
+        (base / "host.yaml").write_text(
+            f"version: 1\ntokens:\n  hsm:\n    module: {module}\n    pin: {{ file: {base}/pin }}\n")
+
+    def dev(self):
+        self.options(HSMSIGN_DEV="y", HSMSIGN_OFF=None, HSMSIGN_RELEASE=None)
+        self.make()
+        self.judge_all("dev")
+
+    def again(self):
+        """A second make without changes signs again and changes no verdict."""
+        before = digest(self.images / "u-boot.bin")
+        self.make()
+        must(digest(self.images / "u-boot.bin") == before, "signing again gives the same u-boot.bin")
+        self.judge_all("dev")
+
+    def release(self):
+        """The stale case: only the mode changes, no clean, no package is built again."""
+        stamp = next(self.out.glob("build/uboot-*/.stamp_built")).stat().st_mtime_ns
+        self.options(HSMSIGN_RELEASE="y", HSMSIGN_DEV=None, HSMSIGN_OFF=None,
+                     HSMSIGN_POLICY=f'"{self.rehearsal}/hsmsign.yaml"',
+                     HSMSIGN_HOST_CONFIG=f'"{self.rehearsal}/host.yaml"', HSMSIGN_GATE=None)
+        self.make()
+        must(next(self.out.glob("build/uboot-*/.stamp_built")).stat().st_mtime_ns == stamp,
+             "U-Boot was not built again")
+        self.judge_all("release")
+
+    def gate(self):
+        """The gate runs last; what it says of a rehearsal depends on the release of hsmsign."""
+        self.options(HSMSIGN_GATE="y")
+        text = self.make(ok=None)
+        must(">>>   Release gate" in text or "Release gate" in text, "the release gate ran")
+        must(text.index("Release gate") > text.index("Executing post-image script"), "after the post-image script")
+        self.options(HSMSIGN_GATE=None)
+
+    def new_key(self):
+        """Another key behind the same names, policy and mode."""
+        before = digest(self.images / "u-boot.bin")
+        self.make_rehearsal()
+        self.make()
+        must(digest(self.images / "u-boot.bin") != before, "a new key behind the same name is seen")
+        self.judge_all("release")
+
+    def no_pin(self):
+        self.make("legal-info")
+        found = []
+        for place in (self.out / ".config", self.logs, self.out / "legal-info", self.images,
+                      self.out / "build/.hsmsign", self.out / "build/build-time.log"):
+            for path in [place] if place.is_file() else place.rglob("*"):
+                if path.is_file() and PIN.encode() in path.read_bytes():
+                    found.append(str(path))
+        must(not found, f"the PIN is in no configuration, log, image or legal-info {found}")
+
+    def bad_input(self):
+        policy = self.option("HSMSIGN_POLICY")
+        self.options(HSMSIGN_POLICY='""')
+        text = self.make(ok=False)
+        must("BR2_HSMSIGN_POLICY" in text, "release without policy is refused and names the option")
+        plain = self.out.glob("build/uboot-*/u-boot.bin")
+        must(digest(self.images / "u-boot.bin") == digest(next(plain)), "and leaves no old signature behind")
+        self.options(HSMSIGN_POLICY=policy, HSMSIGN_UBOOT_DTBS='"u-boot.dtb other.dtb"')
+        must("'other.dtb' is not in the images directory" in self.make(ok=False), "a missing tree is named")
+        self.options(HSMSIGN_UBOOT_DTBS='"u-boot.dtb virt.dtb"')
+
+    def off(self):
+        self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None)
+        self.make()
+        names = {p.name for p in self.images.iterdir()}
+        must(not any(re.search(r"verity|\.swu$|image\.itb|hsmsign", n) for n in names), f"off leaves nothing: {names}")
+        plain = next(self.out.glob("build/uboot-*/u-boot.bin"))
+        must(digest(self.images / "u-boot.bin") == digest(plain), "u-boot.bin is as U-Boot built it")
+
+    def menuconfig(self):
+        """A user chooses the mode on a terminal."""
+        if not self.has("tmux"):
+            return
+        self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None)
+        socket = f"hsmsign-{os.getpid()}"
+        tmux = lambda *a: subprocess.run(["tmux", "-L", socket, *a], capture_output=True, text=True, check=False)
+        tmux("new-session", "-d", "-x", "110", "-y", "45", "-c", str(self.buildroot),
+             f"TERM=xterm make O={self.out} BR2_EXTERNAL={EXTERNAL} menuconfig; sleep 2")
+        screen = lambda: tmux("capture-pane", "-p").stdout
+
+        def wait(pattern, seconds=240):
+            end = time.time() + seconds
+            while time.time() < end:
+                if re.search(pattern, screen()):
+                    return
+                time.sleep(0.3)
+            raise Failed(f"menuconfig never showed {pattern!r}:\n{screen()}")
+
+        def keys(*names):
+            for name in names:
+                tmux("send-keys", name)
+                time.sleep(0.4)
+        try:
+            wait("Target options")
+            keys("End", "Enter")  # external options are the last menu
+            wait("hsmsign: signed images")
+            keys("Enter")
+            wait(r"Sign images \(off\)")
+            say("  ok: menuconfig shows the choice")
+            keys("Home", "Enter")
+            wait(r"\(X\) off")
+            keys("Down", "h")
+            wait("Development keys in a software token")
+            say("  ok: its help is there")
+            keys("Enter")
+            wait(r"\( \) dev")
+            keys("Space")
+            wait(r"Sign images \(dev\)")
+            must("Root filesystems" in screen(), "dev opens the menus of the artifacts")
+            keys("Escape", "Escape", "Escape", "Escape", "Escape", "Escape")
+            wait("save your new configuration")
+            keys("Enter")
+            time.sleep(2)
+        finally:
+            tmux("kill-server")
+        must(self.option("HSMSIGN_DEV") == "y", "the saved configuration says dev")
+
+    def legal(self):
+        self.options(HSMSIGN_DEV="y", HSMSIGN_OFF=None, HSMSIGN_RELEASE=None)
+        self.make("legal-info")
+        legal = self.out / "legal-info"
+        manifest = (legal / "host-manifest.csv").read_text()
+        line = next(l for l in manifest.splitlines() if l.startswith('"hsmsign"'))
+        must("MIT or Apache-2.0" in line and "vendored.tar.gz" in line, "the manifest has the package and its licence")
+        texts = next((legal / "host-licenses").glob("hsmsign-[0-9]*"))
+        index = (texts / "LICENSES-crates/INDEX.tsv").read_text()
+        for crate in ("cryptoki-", "openssl-", "clap-"):
+            must(any(l.startswith(crate) and l.split("\t")[1] for l in index.splitlines()), f"the licence of {crate}* is there")
+        must(list(legal.glob("host-sources/hsmsign-*/*-vendored.tar.gz")), "the source with its crates is there")
+
+    def check_package(self):
+        files = [p for p in EXTERNAL.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+        code, text = self.run(self.buildroot / "utils/check-package", "-b", *files)
+        must(code == 0, "check-package finds nothing" if code == 0 else text)
+
+    def host_test(self):
+        """Buildroot's own test runner, on our test_host_hsmsign.py."""
+        with tempfile.TemporaryDirectory(dir=self.out) as place:
+            testing = pathlib.Path(place) / "support/testing"
+            shutil.copytree(self.buildroot / "support/testing", testing)
+            shutil.copy(TESTS / "test_host_hsmsign.py", testing / "tests/package/")
+            (pathlib.Path(place) / "run").mkdir()
+            env = {"HSMSIGN_EXTERNAL": str(EXTERNAL), "PYTHONPATH": str(testing),
+                   "HSMSIGN_TEST_CONFIG": os.environ.get("BUILDROOT_FRAGMENT", "")}
+            code, text = self.run(
+                sys.executable, "-m", "nose2", "-s", testing, "-t", testing,
+                "tests.package.test_host_hsmsign", env=env, timeout=7200)
+            must(code == 0, "host test passes" if code == 0 else text[-2000:])
+
+
+STEPS = ("prepare", "check_package", "dev", "again", "release", "gate", "new_key", "no_pin", "bad_input",
+         "off", "menuconfig", "legal")
+
+
+def main():
+    tree = os.environ.get("BUILDROOT_DIR")
+    if not tree:
+        print("SKIPPED: the tests with a real Buildroot; set BUILDROOT_DIR to run them", file=sys.stderr)
+        return 0
+    output = os.environ.get("BUILDROOT_OUTPUT") or tempfile.mkdtemp(prefix="hsmsign-buildroot-")
+    bench = Bench(pathlib.Path(tree).resolve(), pathlib.Path(output).resolve())
+    failed = []
+    for step in sys.argv[1:] or STEPS:
+        say(f"{step}")
+        try:
+            getattr(bench, step)()
+        except Failed as reason:
+            say(f"  FAILED: {reason}")
+            failed.append(step)
+            if step in ("prepare", "dev"):
+                break
+    if bench.missing and os.environ.get("CI") == "true":
+        failed.append(f"missing tools: {', '.join(sorted(bench.missing))}")
+    say(f"failed: {', '.join(failed)}" if failed else f"all steps passed; output in {output}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
