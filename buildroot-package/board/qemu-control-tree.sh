@@ -9,7 +9,7 @@ set -euo pipefail
 uboot="${1:?}" out="${2:?}" bootcmd="${3:?}"
 dtc="${HOST_DIR:+${HOST_DIR}/bin/}dtc"
 qemu="${HOST_DIR:+${HOST_DIR}/bin/}qemu-system-aarch64"
-[ -x "${qemu}" ] || qemu=qemu-system-aarch64
+[ -x "${qemu}" ] || qemu="qemu-system-aarch64"
 
 work="$(mktemp -d)"
 trap 'rm -rf "${work}"' EXIT

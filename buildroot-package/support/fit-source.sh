@@ -115,7 +115,7 @@ fit_source() {
 # configuration.
 uboot_fit_source() {
 	local build="${1}" base
-	base="$(sed -n 's/^CONFIG_TEXT_BASE=//p; s/^CONFIG_SYS_TEXT_BASE=//p' "${build}/.config" | head -n 1)"
+	base="$(sed -n '/^CONFIG_\(SYS_\)\{0,1\}TEXT_BASE=/{s/.*=//p;q}' "${build}/.config")"
 	[ -n "${base}" ] || fail "U-Boot's configuration has no CONFIG_TEXT_BASE"
 	cat <<-EOF
 	/dts-v1/;

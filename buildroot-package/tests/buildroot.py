@@ -14,7 +14,6 @@ judge that is not installed is named and left out, and fails the run when CI=tru
 """
 
 import hashlib
-import json
 import os
 import pathlib
 import re
@@ -93,7 +92,7 @@ class Bench:
         path = self.out / ".config"
         lines = path.read_text().splitlines()
         for name, value in changes.items():
-            lines = [l for l in lines if not re.match(rf"(# )?BR2_{name}[ =]", l)]
+            lines = [line for line in lines if not re.match(rf"(# )?BR2_{name}[ =]", line)]
             lines.append(f"# BR2_{name} is not set" if value is None else f"BR2_{name}={value}")
         path.write_text("\n".join(lines) + "\n")
         self.make("olddefconfig")
@@ -180,6 +179,7 @@ class Bench:
     def judge_qemu(self, mode):
         if not self.has("qemu-system-aarch64"):
             return
+
         def boot(fit):
             command = ["qemu-system-aarch64", "-machine", "virt", "-accel", "tcg", "-cpu", "cortex-a57",
                        "-m", "1024", "-smp", "1", "-nographic", "-nic", "none", "-no-reboot",
@@ -242,7 +242,7 @@ class Bench:
         self.judge_uboot(mode)
         self.judge_qemu(mode)
         self.judge_swu(mode)
-        seen = dict(reversed(l.split()) for l in (self.out / "seen-by-post-image").read_text().splitlines())
+        seen = dict(reversed(line.split()) for line in (self.out / "seen-by-post-image").read_text().splitlines())
         must(len(seen) >= 6 and all(digest(self.images / n) == d for n, d in seen.items()),
              "the post-image script saw every artifact as it is now: signed")
 
@@ -281,7 +281,7 @@ class Bench:
             lines += [f"    {role}:", "      token: hsm",
                       f'      uri: "pkcs11:token=rehearsal;object={role}-1"',
                       f'      pins: ["sha256:{digest(spki)}"]',
-                      f"      certificate: {cert}", "      accept: [imported]"]
+                      f"      certificate: {cert.name}", "      accept: [imported]"]
         (base / "hsmsign.yaml").write_text("\n".join(lines) + "\n")
         module = next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so",
                                   str(self.out / "host/lib/softhsm/libsofthsm2.so")) if os.path.exists(p))
@@ -364,10 +364,15 @@ class Bench:
             return
         self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None)
         socket = f"hsmsign-{os.getpid()}"
-        tmux = lambda *a: subprocess.run(["tmux", "-L", socket, *a], capture_output=True, text=True, check=False)
+
+        def tmux(*arguments):
+            return subprocess.run(["tmux", "-L", socket, *arguments], capture_output=True, text=True)
+
         tmux("new-session", "-d", "-x", "110", "-y", "45", "-c", str(self.buildroot),
              f"TERM=xterm make O={self.out} BR2_EXTERNAL={EXTERNAL} menuconfig; sleep 2")
-        screen = lambda: tmux("capture-pane", "-p").stdout
+
+        def screen():
+            return tmux("capture-pane", "-p").stdout
 
         def wait(pattern, seconds=240):
             end = time.time() + seconds
@@ -411,12 +416,13 @@ class Bench:
         self.make("legal-info")
         legal = self.out / "legal-info"
         manifest = (legal / "host-manifest.csv").read_text()
-        line = next(l for l in manifest.splitlines() if l.startswith('"hsmsign"'))
+        line = next(row for row in manifest.splitlines() if row.startswith('"hsmsign"'))
         must("MIT or Apache-2.0" in line and "vendored.tar.gz" in line, "the manifest has the package and its licence")
         texts = next((legal / "host-licenses").glob("hsmsign-[0-9]*"))
         index = (texts / "LICENSES-crates/INDEX.tsv").read_text()
         for crate in ("cryptoki-", "openssl-", "clap-"):
-            must(any(l.startswith(crate) and l.split("\t")[1] for l in index.splitlines()), f"the licence of {crate}* is there")
+            must(any(row.startswith(crate) and row.split("\t")[1] for row in index.splitlines()),
+                 f"the licence of {crate}* is there")
         must(list(legal.glob("host-sources/hsmsign-*/*-vendored.tar.gz")), "the source with its crates is there")
 
     def check_package(self):

@@ -21,28 +21,28 @@ echo "$*" >> "${FAKE_LOG}"
 env | grep '^HSMSIGN_' | grep -v '^HSMSIGN_BR_' >> "${FAKE_LOG}.env" || true
 args=("$@")
 option() { local i; for i in "${!args[@]}"; do
-	[ "${args[$i]}" = "$1" ] && { echo "${args[$((i + 1))]}"; return; }; done; true; }
+    [ "${args[$i]}" = "$1" ] && { echo "${args[$((i + 1))]}"; return; }; done; true; }
 # The argument after "sign KIND"
 input() { local i; for i in "${!args[@]}"; do
-	[ "${args[$i]}" = sign ] && { echo "${args[$((i + 2))]}"; return; }; done; true; }
+    [ "${args[$i]}" = sign ] && { echo "${args[$((i + 2))]}"; return; }; done; true; }
 mode="$(option --mode)"
 key="${FAKE_KEY:-key-1}"
 case "$*" in
 *"--help"*) printf '%b' "${FAKE_HELP:-}" ;;
 *" sign rootfs "*)
-	out="$(option -o)"; in="$(input)"
-	[ ! -e "${FAKE_FAIL:-/nonexistent}" ] || exit 5
-	{ cat "${in}"; echo "tree"; } > "${out}"
-	echo "${mode} ${key}" > "${out}.roothash.p7s"; echo hash > "${out}.roothash"
-	echo '{}' > "${out}.verity.json" ;;
+    out="$(option -o)"; in="$(input)"
+    [ ! -e "${FAKE_FAIL:-/nonexistent}" ] || exit 5
+    { cat "${in}"; echo "tree"; } > "${out}"
+    echo "${mode} ${key}" > "${out}.roothash.p7s"; echo hash > "${out}.roothash"
+    echo '{}' > "${out}.verity.json" ;;
 *" sign fit "*)
-	in="$(input)"
-	{ cat "${in}"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
+    in="$(input)"
+    { cat "${in}"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
 *" sign bootloader "*)
-	for o in --u-boot-bin --control-dtb --spl-dtb; do
-		f="$(option "${o}")"; [ -z "${f}" ] || echo "trusts ${mode} ${key}" >> "${f}"; done
-	f="$(option --fit)"
-	[ -z "${f}" ] || { cat "${f}"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
+    for o in --u-boot-bin --control-dtb --spl-dtb; do
+        f="$(option "${o}")"; [ -z "${f}" ] || echo "trusts ${mode} ${key}" >> "${f}"; done
+    f="$(option --fit)"
+    [ -z "${f}" ] || { cat "${f}"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
 *" sign swu "*) { cat "$(option --description)"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
 *" keys certificate "*) echo "certificate ${mode}" > "$(option -o)" ;;
 *" verify deploy "*) exit "${FAKE_GATE:-0}" ;;
@@ -53,9 +53,10 @@ esac
 
 MKIMAGE = r"""#!/usr/bin/env bash
 set -eu
-# -f SOURCE OUT; the names in /incbin/ must be there, as for the real one
+# -D DTC-OPTIONS -f SOURCE OUT; names in /incbin/ must be there, as for the real one
+shift 2
 sed -n 's,.*/incbin/("\(.*\)").*,\1,p' "$2" | while read -r name; do
-	[ -f "${name}" ] || { echo "no ${name}" >&2; exit 1; }
+    [ -f "${name}" ] || { echo "no ${name}" >&2; exit 1; }
 done
 { echo "FIT of $(basename "$2")"; cat "$2"; } > "$3"
 """

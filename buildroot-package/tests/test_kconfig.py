@@ -64,7 +64,9 @@ class Combinations(unittest.TestCase):
         self.assertGreater(count, 1000)
 
     def check(self, kconf, base, mode, fit, ours):
-        on = lambda name: value(kconf, name) == "y"
+        def on(name):
+            return value(kconf, name) == "y"
+
         signing = mode != "OFF"
         self.assertTrue(on("HSMSIGN_" + mode))
         self.assertEqual(sum(on("HSMSIGN_" + m) for m in MODES), 1)

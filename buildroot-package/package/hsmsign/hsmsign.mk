@@ -42,6 +42,7 @@ HSMSIGN_LICENSE = \
 	MIT or Apache-2.0 (hsmsign), \
 	MIT (crates), \
 	Apache-2.0 (crates), \
+	Apache-2.0 with LLVM-exception (crates), \
 	ISC (crates), \
 	Unicode-3.0 (crates)
 HSMSIGN_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
