@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, find_tool};
+use common::{Bench, find_tool, token::TestToken};
 
 /// A tree with a `/config` node that leaves nothing open, made by dtc.
 fn control_tree(bench: &Bench, name: &str, free_bytes: usize) -> Option<()> {
@@ -289,4 +289,39 @@ fn a_kill_leaves_the_old_tree_or_the_new_one() {
         seen_old += u32::from(found == old);
     }
     assert!(seen_old > 0, "no run was killed in time");
+}
+
+#[test]
+fn another_mode_replaces_the_key_and_release_accepts_no_dev_key() {
+    let Some(token) = TestToken::softhsm() else { return };
+    let Some(()) = control_tree(&token.bench, "u-boot.dtb", 0) else { return };
+    token.generate("rsa:2048", "k", &["--id", "01"]);
+    let pin = token.public_key("k");
+    token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=k", &[&pin], "");
+    let sign = ["sign", "bootloader", "--control-dtb", "u-boot.dtb"];
+    let verify = ["verify", "bootloader", "--control-dtb", "u-boot.dtb"];
+    let verify_release = [&verify[..], &["--trust", "k.pem"]].concat();
+
+    token.bench.hsmsign(&sign).exits(0);
+    let dev = token.bench.read("u-boot.dtb");
+    token
+        .hsmsign(&verify_release)
+        .exits(7)
+        .says("untrusted dev key of role fit")
+        .says("none of the trusted keys");
+
+    token.hsmsign(&sign).exits(0).says("removed `/signature/key-hsmsign-dev-fit`");
+    token.hsmsign(&verify_release).exits(0).says(&pin);
+    let release = token.bench.read("u-boot.dtb");
+    let gone = b"key-hsmsign-dev-fit";
+    assert!(!release.windows(gone.len()).any(|w| w == gone), "the dev key is still in the file");
+    token.bench.hsmsign(&verify).exits(7).says("untrusted release key of role fit");
+
+    // Back again: nothing is left of the release key, and the dev key is what it was.
+    token.bench.hsmsign(&sign).exits(0).says("removed `/signature/key-hsmsign-release-fit`");
+    token.bench.hsmsign(&verify).exits(0);
+    let back = token.bench.read("u-boot.dtb");
+    assert_eq!(back.len(), release.len(), "the tree does not shrink, and does not grow again");
+    token.bench.write("dev.dtb", dev);
+    token.bench.hsmsign(&["verify", "bootloader", "--control-dtb", "dev.dtb"]).exits(0);
 }
