@@ -1,0 +1,60 @@
+# Gives recipes that make a signable artifact the class that signs it.
+#
+# layer.conf inherits this class for every recipe, and only while HSMSIGN_MODE is 'dev' or 'release':
+#
+#   HSMSIGN_MODE = "dev"
+#
+# What is known when the configuration has been read is checked here, once.
+
+HSMSIGN_POLICY ??= "${@'${LAYERDIR_hsmsign}/conf/hsmsign/dev.yaml' if d.getVar('HSMSIGN_MODE') == 'dev' else ''}"
+HSMSIGN_POLICY[doc] = "The product's hsmsign.yaml, absolute. Needed for 'release'. Its bytes, and those of the certificates it names, are in the hash of every signing task."
+
+HSMSIGN_DEV_DIR ??= "${TOPDIR}/hsmsign-dev"
+HSMSIGN_DEV_DIR[doc] = "Where dev mode keeps its keys, one set a build directory. Name another directory of yours to use one set in several."
+
+HSMSIGN_HOST_CONFIG ??= ""
+HSMSIGN_HOST_CONFIG[doc] = "This machine's settings for 'release': modules, PIN sources, agent. The PIN is never a variable."
+
+HSMSIGN_AGENT ??= ""
+HSMSIGN_AGENT[doc] = "Path of the agent's socket for 'release'. Empty: what the host settings say."
+
+HSMSIGN_SOFTHSM ??= ""
+HSMSIGN_SOFTHSM[doc] = "SoftHSMv2's module (libsofthsm2.so) for 'dev'. Empty: meta-oe's softhsm-native."
+
+HSMSIGN_BINARY ??= ""
+HSMSIGN_BINARY[doc] = "A hsmsign that was built elsewhere, for oe-core with a Rust older than the signer needs. Empty: built from source."
+
+HSMSIGN_HOOKS ??= "fit uboot image swupdate"
+HSMSIGN_HOOKS[doc] = "Which hooks are active: 'fit' (kernel FIT), 'uboot' (control trees, U-Boot's FIT), 'image' (.verity image types), 'swupdate' (bundles)."
+
+HSMSIGN_KEY_IDENTITY ??= ""
+HSMSIGN_KEY_IDENTITY[doc] = "Made by the layer: which keys sign. In dev the set id of HSMSIGN_DEV_DIR. It is in the hash of every signing task."
+
+# What is local to this machine is in no hash. The policy's content is, through file-checksums.
+BB_BASEHASH_IGNORE_VARS:append = " HSMSIGN_POLICY HSMSIGN_DEV_DIR HSMSIGN_HOST_CONFIG HSMSIGN_AGENT HSMSIGN_SOFTHSM HSMSIGN_CALL LAYERDIR_hsmsign"
+# Nor does it cost a new parse.
+BB_HASHCONFIG_IGNORE_VARS:append = " HSMSIGN_AGENT HSMSIGN_HOST_CONFIG"
+
+addhandler hsmsign_configuration
+hsmsign_configuration[eventmask] = "bb.event.ConfigParsed"
+python hsmsign_configuration() {
+    import hsmsign.settings
+    names = list(e.data.keys())
+    environment = e.data.getVar('BB_ORIGENV', False)
+    try:
+        identity = hsmsign.settings.check(
+            {name: e.data.getVar(name) for name in hsmsign.settings.VARIABLES},
+            names, environment.keys() if environment else [],
+            (e.data.getVar('BBFILE_COLLECTIONS') or '').split())
+    except hsmsign.settings.SettingsError as error:
+        bb.fatal(str(error))
+    e.data.setVar('HSMSIGN_KEY_IDENTITY', identity)
+}
+
+def hsmsign_classes(d):
+    import hsmsign.hooks
+    return ' '.join(hsmsign.hooks.classes((d.getVar('HSMSIGN_HOOKS') or '').split(),
+                                          lambda name: bb.data.inherits_class(name, d)))
+
+# Deferred, since it depends on what the recipe and its appends have inherited.
+inherit_defer ${@hsmsign_classes(d)}

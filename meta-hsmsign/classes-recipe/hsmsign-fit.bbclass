@@ -1,0 +1,88 @@
+# Signs the kernel's FIT, in the series' own place (lib/hsmsign/hooks.py), and closes the chain to the root filesystem.
+#
+#   HSMSIGN_ROOTFS_IMAGE = "acme-image"
+#
+# With it the FIT's device trees carry the root hash of that image, and the FIT is made after it.
+
+inherit hsmsign
+
+HSMSIGN_ROOTFS_IMAGE ??= ""
+HSMSIGN_ROOTFS_IMAGE[doc] = "The image recipe whose root hash the FIT's device trees carry in /firmware/hsmsign. Empty: none."
+
+HSMSIGN_ROOTFS_TYPE ??= "ext4.verity"
+HSMSIGN_ROOTFS_TYPE[doc] = "Which of that image's types the device mounts."
+
+HSMSIGN_ROOTFS_MULTICONFIG ??= ""
+HSMSIGN_ROOTFS_MULTICONFIG[doc] = "The multiconfig that makes that image, if it is another one. Set HSMSIGN_ROOTFS_DEPLOY_DIR with it."
+
+HSMSIGN_ROOTFS_DEPLOY_DIR ??= "${DEPLOY_DIR_IMAGE}"
+HSMSIGN_ROOTFS_DEPLOY_DIR[doc] = "Where that image is deployed."
+
+HSMSIGN_ROOTFS_DESCRIPTION ??= "${HSMSIGN_ROOTFS_DEPLOY_DIR}/${HSMSIGN_ROOTFS_IMAGE}${IMAGE_MACHINE_SUFFIX}${IMAGE_NAME_SUFFIX}.${HSMSIGN_ROOTFS_TYPE}.verity.json"
+HSMSIGN_ROOTFS_DESCRIPTION[doc] = "The description that signing the root filesystem left, as deployed."
+
+HSMSIGN_FIT_UPDATE_CERTIFICATE ??= "${@'1' if d.getVar('KERNEL_DEVICETREE') or d.getVar('PREFERRED_PROVIDER_virtual/dtb') else '0'}"
+HSMSIGN_FIT_UPDATE_CERTIFICATE[doc] = "'1': the FIT's device trees carry the certificate that update bundles are checked with. Default: if there are device trees."
+
+HSMSIGN_FIT_OPTIONS ??= ""
+HSMSIGN_FIT_OPTIONS[doc] = "More options of `hsmsign sign fit`, such as --image-signatures."
+
+# oe-core signs with key files; hsmsign signs what it has assembled, instead. Whatever the user has set
+# for key files has no effect on this recipe.
+UBOOT_SIGN_ENABLE = "0"
+FIT_KERNEL_SIGN_ENABLE = "0"
+FIT_GENERATE_KEYS = "0"
+
+def hsmsign_fit_sign_files(d, task):
+    import os, hsmsign.hooks
+    options = (d.getVar('HSMSIGN_FIT_OPTIONS') or '').split()
+    rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
+    if rootfs:
+        description = d.getVar('HSMSIGN_ROOTFS_DESCRIPTION')
+        if not os.path.exists(description):
+            bb.fatal(hsmsign.hooks.no_description(rootfs, d.getVar('HSMSIGN_ROOTFS_TYPE'), description))
+        options += ['--rootfs', description]
+    if d.getVar('HSMSIGN_FIT_UPDATE_CERTIFICATE') == '1':
+        certificate = d.expand('${WORKDIR}/hsmsign-update.pem')
+        hsmsign_run(d, ['keys', 'certificate', '--role', 'update', '-o', certificate])
+        options += ['--update-certificate', certificate]
+    signed = 0
+    for name in hsmsign.hooks.fit_files(task, d.getVar('KERNEL_OUTPUT_DIR'), d.getVar('INITRAMFS_IMAGE')):
+        path = os.path.join(d.getVar('B'), name)
+        if os.path.exists(path):
+            hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
+            hsmsign_run(d, ['verify', 'fit', path])
+            signed += 1
+    return signed
+
+# After the task that assembles: it begins from nothing each time, so no signature is ever left over.
+python hsmsign_fit_sign() {
+    task = 'do_' + d.getVar('BB_CURRENTTASK').replace('do_', '')
+    hsmsign_fit_sign_files(d, task)
+}
+
+python do_hsmsign_fit() {
+    for task in ('do_assemble_fitimage', 'do_assemble_fitimage_initramfs'):
+        hsmsign_fit_sign_files(d, task)
+}
+
+python () {
+    import hsmsign.hooks
+    rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
+    tasks, own = hsmsign.hooks.fit_tasks(lambda name: bb.data.inherits_class(name, d), bool(rootfs))
+    for task in tasks:
+        if task == own:
+            # scarthgap assembles before do_install, and a root filesystem with kernel packages waits for that. So
+            # with a root hash the FIT is signed on its way to the deploy directory; the packaged copy stays unsigned.
+            bb.build.addtask(task, 'do_deploy', 'do_install do_assemble_fitimage do_assemble_fitimage_initramfs', d)
+        else:
+            d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_sign')
+        hsmsign_task(d, task)
+        if rootfs:
+            other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
+            if other:
+                d.appendVarFlag(task, 'mcdepends', ' mc:%s:%s:%s:do_image_complete'
+                                % (d.getVar('BB_CURRENT_MC'), other, rootfs))
+            else:
+                d.appendVarFlag(task, 'depends', ' %s:do_image_complete' % rootfs)
+}

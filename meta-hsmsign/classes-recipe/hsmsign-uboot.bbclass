@@ -1,0 +1,74 @@
+# Puts public keys into U-Boot's and SPL's control trees and signs U-Boot's FIT, inside oe-core's uboot-sign.
+#
+# uboot-sign calls mkimage to sign and fit_check_sign to check. Here both names lead to hsmsign, and the rest of
+# that class (what is concatenated, built again, deployed) stays as it is.
+
+inherit hsmsign
+
+HSMSIGN_UBOOT_REQUIRED ??= "conf"
+HSMSIGN_UBOOT_REQUIRED[doc] = "What a device must find signed: 'conf' (configurations) or 'image'."
+
+HSMSIGN_UBOOT_OTHER_SIGNER := "${@d.getVar('UBOOT_MKIMAGE_SIGN') if d.getVar('UBOOT_MKIMAGE_SIGN') != d.getVar('UBOOT_MKIMAGE') else ''}"
+
+UBOOT_SIGN_ENABLE = "1"
+# U-Boot's own FIT is signed where there is an SPL to check it.
+SPL_SIGN_ENABLE = "${@'1' if d.getVar('UBOOT_FITIMAGE_ENABLE') == '1' and d.getVar('SPL_BINARY') else '0'}"
+FIT_SIGN_INDIVIDUAL = "0"
+FIT_GENERATE_KEYS = "0"
+UBOOT_FIT_GENERATE_KEYS = "0"
+# Only to be unset nowhere: no key is a file.
+UBOOT_SIGN_KEYDIR = "hsmsign"
+UBOOT_SIGN_KEYNAME = "hsmsign"
+SPL_SIGN_KEYDIR = "hsmsign"
+SPL_SIGN_KEYNAME = "hsmsign"
+UBOOT_MKIMAGE_SIGN = "hsmsign_mkimage_sign"
+UBOOT_FIT_CHECK_SIGN = "hsmsign_fit_check_sign"
+
+# Takes mkimage's options as uboot-sign gives them. With `-f auto-conf` uboot-sign wants a dummy FIT signed, only to
+# get the key into the tree. A release key signs no dummies, so the key goes there directly.
+hsmsign_mkimage_sign() {
+	tree=""
+	fit=""
+	assembled="0"
+	while [ $# -gt 0 ]; do
+		case "$1" in
+		-K) tree="$2"; shift ;;
+		-r) fit="$2"; shift ;;
+		-F) assembled="1" ;;
+		-D|-f|-k|-o|-g|-d|-N|-G|-c) shift ;;
+		esac
+		shift
+	done
+	if [ "$assembled" = "0" ]; then
+		${HSMSIGN_CALL} sign bootloader --control-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
+	elif [ -n "$tree" ]; then
+		${HSMSIGN_CALL} sign bootloader --fit "$fit" -o "$fit" --spl-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
+	else
+		${HSMSIGN_CALL} sign bootloader --fit "$fit" -o "$fit" --required ${HSMSIGN_UBOOT_REQUIRED}
+	fi
+}
+
+# Takes fit_check_sign's options.
+hsmsign_fit_check_sign() {
+	tree=""
+	fit=""
+	while [ $# -gt 0 ]; do
+		case "$1" in
+		-k) tree="$2"; shift ;;
+		-f) fit="$2"; shift ;;
+		esac
+		shift
+	done
+	case "$fit" in
+	*/unused.itb) ${HSMSIGN_CALL} verify bootloader --control-dtb "$tree" ;;
+	*) ${HSMSIGN_CALL} verify bootloader --fit "$fit" --spl-dtb "$tree" ;;
+	esac
+}
+
+python () {
+    import hsmsign.hooks
+    other = d.getVar('HSMSIGN_UBOOT_OTHER_SIGNER')
+    if other:
+        bb.fatal(hsmsign.hooks.other_signer(d.getVar('PN'), other))
+    hsmsign_task(d, 'do_uboot_assemble_fitimage')
+}

@@ -1,0 +1,47 @@
+# What all signing classes share: the tool, how it is called, what is in the hash of a task that signs.
+#
+# The hooks inherit it where it is needed. A recipe with an artifact of its own may do so as well, while a mode is set:
+#
+#   inherit ${@'hsmsign' if d.getVar('HSMSIGN_MODE') != 'off' else ''}
+#   python do_deploy:append() {
+#       hsmsign_run(d, ['sign', 'blob', src, '--role', 'update', '--format', 'cms', '-o', src + '.sig'])
+#   }
+#   python () {
+#       if d.getVar('HSMSIGN_MODE') != 'off':
+#           hsmsign_task(d, 'do_deploy')
+#   }
+
+HSMSIGN_CALL = "${@hsmsign_call(d)}"
+HSMSIGN_CALL[doc] = "hsmsign with its global options, quoted for a shell. Made by the layer; in no hash."
+
+def hsmsign_call(d):
+    import shlex, hsmsign.command
+    return shlex.join(hsmsign.command.call(
+        {name: d.getVar(name) for name in hsmsign.settings.VARIABLES},
+        d.getVar('STAGING_LIBDIR_NATIVE')))
+hsmsign_call[vardepsexclude] = "STAGING_LIBDIR_NATIVE"
+
+# Runs hsmsign. A failure ends the task with the tool's message and what it came from.
+def hsmsign_run(d, arguments):
+    import shlex, subprocess, hsmsign.command
+    command = shlex.split(d.getVar('HSMSIGN_CALL')) + arguments
+    bb.note('Running: %s' % shlex.join(command))
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    for line in (done.stderr + done.stdout).splitlines():
+        bb.note(line)
+    if done.returncode != 0:
+        bb.fatal(hsmsign.command.failure(d.getVar('HSMSIGN_MODE'), arguments, done.returncode, done.stderr))
+    return done.stdout
+
+# Makes `task` one that signs: the tool is there, and whatever decides the signature is in its hash.
+def hsmsign_task(d, task):
+    import hsmsign.policy
+    d.appendVarFlag(task, 'depends', ' hsmsign-native:do_populate_sysroot')
+    if d.getVar('HSMSIGN_MODE') == 'dev' and not d.getVar('HSMSIGN_SOFTHSM'):
+        d.appendVarFlag(task, 'depends', ' softhsm-native:do_populate_sysroot')
+    d.appendVarFlag(task, 'vardeps', ' HSMSIGN_MODE HSMSIGN_KEY_IDENTITY')
+    for path in hsmsign.policy.files(d.getVar('HSMSIGN_POLICY')):
+        d.appendVarFlag(task, 'file-checksums', ' %s:True' % path)
+    if d.getVar('HSMSIGN_MODE') == 'release' and not d.getVar('HSMSIGN_AGENT'):
+        # Without an agent each task opens the token itself: one after the other, as smart cards need it.
+        d.appendVarFlag(task, 'lockfiles', ' ${TMPDIR}/hsmsign-token.lock')

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""How the tool is called, and what is said when it fails."""
+
+import os
+
+# Exit codes of hsmsign, and which variable is worth a look.
+_LOOK_AT = {
+    3: "HSMSIGN_POLICY or HSMSIGN_HOST_CONFIG",
+    4: "HSMSIGN_POLICY",
+    5: {"dev": "HSMSIGN_SOFTHSM and HSMSIGN_DEV_DIR", "release": "HSMSIGN_AGENT and HSMSIGN_HOST_CONFIG"},
+}
+
+
+def call(variables, native_libraries):
+    """hsmsign with its global options, as a list.
+
+    Every option is given, so that neither a file found by chance nor the caller's environment decides.
+    """
+    mode = variables["HSMSIGN_MODE"]
+    command = ["hsmsign", "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
+    if mode == "dev":
+        module = variables.get("HSMSIGN_SOFTHSM") or os.path.join(native_libraries, "softhsm", "libsofthsm2.so")
+        command += ["--dev-dir", variables["HSMSIGN_DEV_DIR"], "--softhsm", module]
+    elif variables.get("HSMSIGN_HOST_CONFIG"):
+        command += ["--host-config", variables["HSMSIGN_HOST_CONFIG"]]
+    if mode == "release" and variables.get("HSMSIGN_AGENT"):
+        # The tool has no option for it.
+        command = ["env", "HSMSIGN_AGENT=" + variables["HSMSIGN_AGENT"]] + command
+    return command
+
+
+def failure(mode, arguments, code, messages):
+    """One message: what failed, the tool's own words, and which variable is worth a look."""
+    look = _LOOK_AT.get(code, "")
+    if isinstance(look, dict):
+        look = look.get(mode, "")
+    text = "hsmsign %s failed in mode %s (exit code %d)" % (" ".join(arguments[:2]), mode, code)
+    if messages.strip():
+        text += ":\n" + messages.strip()
+    if look:
+        text += "\nSee %s." % look
+    return text

@@ -1,0 +1,5 @@
+	.text
+	.globl _start
+_start:	wfi
+	b _start
+	.fill 65536, 1, 0xa5
