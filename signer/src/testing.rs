@@ -75,6 +75,11 @@ impl SoftKey {
     pub(crate) fn rename(&mut self, key_name_hint: &str) {
         self.identity.key_name_hint = key_name_hint.into();
     }
+
+    /// The private key, for a tool whose output is to be compared.
+    pub(crate) fn private_pem(&self) -> Vec<u8> {
+        self.key.private_key_to_pem_pkcs8().unwrap()
+    }
 }
 
 impl Answer for SoftKey {

@@ -57,8 +57,8 @@ pub enum Problem {
     /// A configuration without any image.
     #[error("names no image")]
     NoImage,
-    /// More nodes or regions than U-Boot handles.
-    #[error("covers more {what} than the {limit} that U-Boot accepts")]
+    /// More than U-Boot handles, or than any honest FIT has.
+    #[error("has more than {limit} {what}")]
     TooMany {
         /// Of what.
         what: &'static str,

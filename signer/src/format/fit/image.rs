@@ -1,11 +1,13 @@
 //! A FIT's images and configurations, and where their data is.
 
-use super::{FitError, MAX_DEPTH, MAX_PATH_LEN_BYTES, Problem, hash::HashNode, properties as p};
+use super::{
+    FitError, MAX_DEPTH, MAX_HASHES, MAX_IMAGES, MAX_PATH_LEN_BYTES, Problem, hash::HashNode, properties as p,
+};
 use crate::format::{
     Source,
     fdt::{Fdt, NodeId, Value, align_up},
 };
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
 /// A device tree that is a FIT.
 #[derive(Clone, Debug)]
@@ -16,6 +18,8 @@ pub struct Fit<'a> {
     pub images: NodeId,
     /// `/configurations`, which FITs of a single script may lack.
     pub configurations: Option<NodeId>,
+    /// `/images` by name.
+    names: HashMap<String, NodeId>,
 }
 
 /// Where an image's data is.
@@ -56,7 +60,35 @@ impl<'a> Fit<'a> {
         }
         let images = fdt.find("/images").ok_or_else(|| FitError::node("/images", Problem::Missing))?;
         let configurations = fdt.find("/configurations");
-        Ok(Self { fdt, images, configurations })
+        let names = fdt.children(images).map(|(id, node)| (node.name().to_owned(), id)).collect();
+        let fit = Self { fdt, images, configurations, names };
+        fit.check_counts()?;
+        Ok(fit)
+    }
+
+    /// Work grows with the product of these, so a hostile FIT could keep us busy for hours.
+    fn check_counts(&self) -> Result<(), FitError> {
+        for parent in [Some(self.images), self.configurations].into_iter().flatten() {
+            let children = self.fdt.node(parent).children();
+            if children.len() > MAX_IMAGES {
+                let problem = Problem::TooMany { what: "subnodes", limit: MAX_IMAGES };
+                return Err(self.problem(parent, problem));
+            }
+            for child in children {
+                for prefix in ["hash", "signature"] {
+                    if self.subnodes(*child, prefix).len() > MAX_HASHES {
+                        let what = "hash or signature nodes";
+                        return Err(self.problem(*child, Problem::TooMany { what, limit: MAX_HASHES }));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The image of exactly that name.
+    pub(super) fn image_named(&self, name: &str) -> Option<NodeId> {
+        self.names.get(name).copied()
     }
 
     /// Each image's node, in order.

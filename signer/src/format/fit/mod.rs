@@ -19,6 +19,8 @@ mod stage_trust;
 mod verify;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -37,6 +39,10 @@ pub const MAX_PATH_LEN_BYTES: usize = 197;
 pub const MAX_SIGNED_NODES: usize = 100;
 /// Most bytes that their paths may take, each with its terminator.
 pub const MAX_SIGNED_PATHS_LEN_BYTES: usize = 4096;
+/// Most images, and most configurations, that a FIT may have.
+pub const MAX_IMAGES: usize = 4096;
+/// Most `hash` nodes, and most `signature` nodes, that one image or configuration may have.
+pub const MAX_HASHES: usize = 32;
 /// The largest FIT that U-Boot verifies unless built otherwise (`FIT_SIGNATURE_MAX_SIZE`), in bytes.
 pub const DEFAULT_MAX_FIT_LEN_BYTES: u64 = 256 << 20;
 /// Largest device tree image that a [`StageTrust`] is written into, in bytes.

@@ -40,7 +40,7 @@ impl Fit<'_> {
             let mut images = Vec::new();
             for image in list.split(|b| *b == 0) {
                 let image = String::from_utf8_lossy(image);
-                match self.fdt.child(self.images, &image) {
+                match self.image_named(&image) {
                     Some(id) => images.push(id),
                     None if is_reference => {
                         let (property, image) = (name.to_owned(), image.into_owned());
@@ -69,14 +69,16 @@ impl Fit<'_> {
             list.extend(self.subnodes(image, "hash"));
             list.extend(["cipher", "dm-verity"].iter().filter_map(|name| self.fdt.child(image, name)));
             if list.len() > MAX_SIGNED_NODES {
-                let problem = Problem::TooMany { what: "nodes", limit: MAX_SIGNED_NODES };
+                let problem = Problem::TooMany { what: "nodes to be signed", limit: MAX_SIGNED_NODES };
                 return Err(self.problem(configuration, problem));
             }
         }
         let paths_len: usize = list.iter().map(|id| self.fdt.path(*id).len() + 1).sum();
         if paths_len > MAX_SIGNED_PATHS_LEN_BYTES {
             let limit = MAX_SIGNED_PATHS_LEN_BYTES;
-            return Err(self.problem(configuration, Problem::TooMany { what: "bytes of paths", limit }));
+            return Err(
+                self.problem(configuration, Problem::TooMany { what: "bytes of paths to be signed", limit })
+            );
         }
         let mut seen = std::collections::HashSet::new();
         list.retain(|id| seen.insert(*id));

@@ -74,7 +74,7 @@ impl Fit<'_> {
         // U-Boot reserves 20 regions and 7 for each path, and needs two for itself.
         let limit = 18 + 7 * list.len();
         if cover.regions > limit {
-            return Err(self.problem(configuration, Problem::TooMany { what: "regions", limit }));
+            return Err(self.problem(configuration, Problem::TooMany { what: "regions to be signed", limit }));
         }
         cover.add(self.fdt.strings().get(..strings_len).unwrap_or_default());
         Ok(Region { digest: cover.hasher.finish(), message: cover.message })
