@@ -56,6 +56,7 @@ pub(in crate::cli) fn verify(context: &Context<'_>, args: &VerifyBootloaderArgs)
     }
     if let Some(path) = &args.fit {
         verify_fit(context, args, path, &mut report)?;
+        verify_program(path, &mut report)?;
     }
     if let Some(path) = &args.spl_dtb {
         verify_tree(context, args, path, Location::Whole, Stage::Spl, &mut report)?;
