@@ -15,7 +15,7 @@ missing() {
 }
 
 if command -v shellcheck > /dev/null; then
-	shellcheck -x run.sh fixture/*.sh ../board/*.sh ../support/*.sh ../package/*/*.sh
+	shellcheck -x run.sh fixture/*.sh ../board/*/*.sh ../board/*/overlay/init ../support/*.sh ../package/*/*.sh
 	echo "shellcheck: ok"
 else
 	missing shellcheck
