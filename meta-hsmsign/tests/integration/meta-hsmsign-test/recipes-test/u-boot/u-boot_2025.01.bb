@@ -11,3 +11,8 @@ B = "${WORKDIR}/build"
 do_configure[cleandirs] = "${B}"
 DEPENDS += "bc-native dtc-native gnutls-native python3-pyelftools-native"
 PROVIDES += "virtual/bootloader"
+
+# Elsewhere kern-tools-native brings merge_config.sh; U-Boot has one of its own.
+do_configure:prepend() {
+	export PATH="${S}/scripts/kconfig:$PATH"
+}

@@ -1,0 +1,12 @@
+SUMMARY = "A bundle by meta-swupdate's class"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+
+FILESEXTRAPATHS:prepend := "${THISDIR}/files:"
+SRC_URI = "file://sw-description"
+
+inherit swupdate
+
+IMAGE_DEPENDS = "test-image"
+SWUPDATE_IMAGES = "test-image"
+SWUPDATE_IMAGES_FSTYPES[test-image] = ".rootfs.ext4.verity"

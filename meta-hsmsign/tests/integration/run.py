@@ -1,0 +1,469 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Builds with real bitbake and oe-core, and has what comes out judged by tools that are not ours.
+
+  BITBAKE_DIR=… OECORE_DIR=… METAOE_DIR=… META_SWUPDATE_DIR=… HSMSIGN_BINARY=… TEST_SOURCES=… run.py [PART]...
+
+The four directories are checkouts of one series (scarthgap or wrynose); TEST_SOURCES holds the two archives that the recipes of
+meta-hsmsign-test name. Without them nothing is tested, and that is said. TEST_BUILD names the build directory, kept
+from run to run. Not as root, which bitbake refuses.
+"""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+LAYER = HERE.parent.parent
+NEEDED = ("BITBAKE_DIR", "OECORE_DIR", "METAOE_DIR", "META_SWUPDATE_DIR", "HSMSIGN_BINARY", "TEST_SOURCES")
+TARGETS = ["test-image", "test-bundle"]
+PIN = "canary-93415720"
+
+
+class Failed(Exception):
+    pass
+
+
+def check(condition, message):
+    if not condition:
+        raise Failed(message)
+
+
+def run(command, directory=None, environment=None, codes=(0,)):
+    done = subprocess.run([str(c) for c in command], cwd=directory, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    if codes is not None and done.returncode not in codes:
+        raise Failed("%s\nexit code %d\n%s" % (" ".join(map(str, command)), done.returncode, done.stdout[-6000:]))
+    return done
+
+
+class Build:
+    """A build directory of one series."""
+
+    def __init__(self, top, series):
+        self.top = top
+        self.series = series
+        self.home = top / "home"
+        (top / "conf").mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(exist_ok=True)
+        self.fit = "linux-yocto-fitimage" if series == "wrynose" else "virtual/kernel"
+        self.layers(with_ours=True)
+        (top / "conf/local.conf").write_text("""\
+MACHINE ?= "test-arm64"
+DISTRO = "hsmsign-test"
+BB_HASHSERVE = ""
+BB_SIGNATURE_HANDLER = "OEBasicHash"
+BB_DISKMON_DIRS = ""
+BB_NUMBER_THREADS = "2"
+PARALLEL_MAKE = "-j 2"
+SSTATE_DIR ?= "${TOPDIR}/sstate"
+DL_DIR = "${TOPDIR}/downloads"
+TEST_SOURCES = "%s"
+IMAGE_FSTYPES:pn-test-image ?= "squashfs"
+# Everything but what the test builds: parsing takes seconds instead of minutes.
+BBMASK = "/meta/recipes-(?!bsp/u-boot/|kernel/linux/linux-yocto-fitimage|kernel/linux/linux-dummy)"
+BBMASK += "/meta-oe/(recipes-|dynamic-layers)"
+BBMASK += "/meta-swupdate/recipes-"
+""" % os.environ["TEST_SOURCES"])
+
+    def layers(self, with_ours):
+        ours = [LAYER] if with_ours else []
+        layers = [pathlib.Path(os.environ["OECORE_DIR"]) / "meta", pathlib.Path(os.environ["METAOE_DIR"]) / "meta-oe",
+                  os.environ["META_SWUPDATE_DIR"], *ours, HERE / "meta-hsmsign-test"]
+        (self.top / "conf/bblayers.conf").write_text(
+            'BBPATH = "${TOPDIR}"\nBBFILES ?= ""\nBBLAYERS = "%s"\n' % " ".join(map(str, layers)))
+
+    def configure(self, *lines):
+        (self.top / "conf/auto.conf").write_text("\n".join(lines) + "\n")
+
+    def environment(self):
+        return {"HOME": str(self.home), "USER": os.environ.get("USER", "nobody"), "LANG": "en_US.UTF-8", "LC_ALL": "en_US.UTF-8",
+                "TERM": "dumb", "PATH": os.environ["PATH"], "BBPATH": str(self.top)}
+
+    def bitbake(self, *arguments, codes=(0,)):
+        return run([pathlib.Path(os.environ["BITBAKE_DIR"]) / "bin/bitbake", *arguments], self.top, self.environment(), codes)
+
+    def build(self, *targets):
+        """Returns how many tasks ran."""
+        output = self.bitbake(*(targets or TARGETS + [self.fit])).stdout
+        found = re.search(r"Attempted (\d+) tasks of which (\d+) didn't need to be rerun", output)
+        return int(found.group(1)) - int(found.group(2))
+
+    def hashes(self, *targets):
+        """(recipe, task) to hash, of everything the targets need."""
+        stamps = self.top / "tmp/stamps"
+        for old in stamps.rglob("*.sigdata.*"):
+            old.unlink()
+        self.bitbake("-S", "none", *(targets or TARGETS + [self.fit]))
+        found = {}
+        for path in stamps.rglob("*.sigdata.*"):
+            task, _, value = path.name.rpartition(".sigdata.")
+            found[(path.parent.name, task)] = value
+        return found
+
+    def deployed(self, name):
+        path = self.top / "tmp/deploy/images/test-arm64" / name
+        check(path.exists(), "%s was not deployed" % name)
+        return path
+
+    def fit_image(self):
+        return self.deployed("fitImage" if self.series == "wrynose" else "fitImage-test-arm64.bin")
+
+
+DEV = ['HSMSIGN_MODE = "dev"', 'IMAGE_FSTYPES:pn-test-image = "ext4.verity squashfs.verity"', 'HSMSIGN_ROOTFS_IMAGE = "test-image"']
+
+
+def common():
+    return ['HSMSIGN_BINARY = "%s"' % os.environ["HSMSIGN_BINARY"], 'HSMSIGN_SOFTHSM = "%s"' % softhsm()]
+
+
+def softhsm():
+    return next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so") if os.path.exists(p))
+
+
+# The judges.
+
+
+def flip(path, target, offset):
+    data = bytearray(path.read_bytes())
+    data[offset] ^= 1
+    target.write_bytes(data)
+
+
+def judge(build, hsmsign, mode, scratch):
+    """Good artifacts accepted, changed ones refused, by U-Boot's, the kernel's and swupdate's own tools and OpenSSL."""
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir()
+
+    def certificate(role):
+        path = scratch / ("%s.pem" % role)
+        run([*hsmsign, "keys", "certificate", "--role", role, "-o", path], scratch, build.environment())
+        return path
+
+    # FIT, by U-Boot's fit_check_sign.
+    fit = scratch / "fit"
+    shutil.copy(build.fit_image(), fit)
+    (scratch / "tree.dts").write_text("/dts-v1/; / { };\n")
+    run(["dtc", "-p", "4096", "-o", "tree.dtb", "tree.dts"], scratch)
+    run([*hsmsign, "sign", "bootloader", "--control-dtb", "tree.dtb"], scratch, build.environment())
+    for configuration in ("conf-board-a.dtb", "conf-board-b.dtb"):
+        seen = run(["fit_check_sign", "-f", fit, "-k", "tree.dtb", "-c", configuration], scratch)
+        check("hsmsign-%s-fit+" % mode in seen.stdout, "fit_check_sign did not use our key:\n" + seen.stdout)
+    data = fit.read_bytes()
+    flip(fit, scratch / "bad", data.index(b"hsmsign-test,board-a"))
+    check(run(["fit_check_sign", "-f", "bad", "-k", "tree.dtb"], scratch, codes=None).returncode != 0, "a changed FIT was accepted")
+
+    # Root file systems, by veritysetup and OpenSSL.
+    rootfs = certificate("rootfs")
+    for kind in ("ext4", "squashfs"):
+        image = build.deployed("test-image-test-arm64.rootfs.%s.verity" % kind)
+        facts = json.loads(pathlib.Path("%s.verity.json" % image).read_text())
+        root_hash = pathlib.Path("%s.roothash" % image).read_text().strip()
+        offset = "--hash-offset=%d" % facts["hash_offset_bytes"]
+        run(["veritysetup", "verify", offset, image, image, root_hash])
+        flip(image, scratch / "bad", 5000)
+        check(run(["veritysetup", "verify", offset, scratch / "bad", scratch / "bad", root_hash], codes=None).returncode != 0,
+              "a changed image was accepted")
+        (scratch / "text").write_text(root_hash)
+        smime = ["openssl", "smime", "-verify", "-binary", "-inform", "der", "-in", "%s.roothash.p7s" % image,
+                 "-content", "text", "-certfile", rootfs, "-nointern", "-noverify"]
+        run(smime, scratch)
+        (scratch / "text").write_text(root_hash[::-1])
+        check(run(smime, scratch, codes=None).returncode != 0, "a signature of another root hash was accepted")
+        if kind == "ext4":
+            # The chain: the root hash stands in the device trees that the FIT's signature covers.
+            check(root_hash.encode() in fit.read_bytes(), "the FIT does not carry the root hash")
+            seen = run(["debugfs", "-R", "stat /etc/owned", image]).stdout
+            check(re.search(r"User:\s+0\s+Group:\s+42", seen), "owners were lost under fakeroot:\n" + seen)
+
+    # Bundle, by swupdate.
+    update = certificate("update")
+    bundle = build.deployed("test-bundle-test-arm64.rootfs.swu")
+    # It unpacks to fixed names, so each run has a place of its own.
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    swupdate = ["swupdate", "-c", "-H", "board:1.0", "-k", update, "-i"]
+    run([*swupdate, bundle], scratch, environment)
+    flip(bundle, scratch / "bad.swu", bundle.stat().st_size // 2)
+    check(run([*swupdate, scratch / "bad.swu"], scratch, environment, codes=None).returncode != 0, "a changed bundle was accepted")
+    return digests(build)
+
+
+def digests(build):
+    """What must be the same in every mode: kernel, device trees, and the image proper."""
+    found = {}
+    for name in ("Image", "board-a.dtb"):
+        found[name] = hashlib.sha256(build.deployed(name).read_bytes()).hexdigest()
+    for kind in ("ext4", "squashfs"):
+        image = build.deployed("test-image-test-arm64.rootfs.%s.verity" % kind)
+        length = json.loads(pathlib.Path("%s.verity.json" % image).read_text())["image_len_bytes"]
+        found[kind] = hashlib.sha256(image.read_bytes()[:length]).hexdigest()
+    return found
+
+
+# The rehearsal of a release, on a SoftHSM token.
+
+
+def rehearsal(build, name):
+    """Keys, policy and host settings; returns the lines for local.conf and how to call hsmsign."""
+    place = build.top / name
+    shutil.rmtree(place, ignore_errors=True)
+    (place / "tokens").mkdir(parents=True)
+    settings = build.home / ".config/softhsm2"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "softhsm2.conf").write_text("directories.tokendir = %s\nobjectstore.backend = file\n" % (place / "tokens"))
+    environment = build.environment()
+    run(["softhsm2-util", "--init-token", "--free", "--label", "REHEARSAL", "--pin", PIN, "--so-pin", "12345678"], place, environment)
+    keys = ""
+    for number, role in enumerate(("bootloader", "fit", "rootfs", "update")):
+        run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "%s.key" % role, "-out", "%s.pem" % role, "-days", "3650",
+             "-subj", "/CN=%s %s" % (name, role), "-addext", "extendedKeyUsage=critical,emailProtection,codeSigning",
+             "-addext", "keyUsage=critical,digitalSignature"], place)
+        run(["openssl", "pkcs8", "-topk8", "-nocrypt", "-in", "%s.key" % role, "-out", "%s.p8" % role], place)
+        run(["softhsm2-util", "--import", "%s.p8" % role, "--token", "REHEARSAL", "--label", role, "--id", "0%d" % (number + 1), "--pin", PIN],
+            place, environment)
+        public = subprocess.run("openssl x509 -in %s.pem -pubkey -noout | openssl pkey -pubin -outform der" % role, shell=True,
+                                cwd=place, stdout=subprocess.PIPE, check=True).stdout
+        keys += ('    %s:\n      token: hsm\n      uri: "pkcs11:token=REHEARSAL;object=%s"\n      pins: ["sha256:%s"]\n'
+                 "      certificate: %s.pem\n      accept: [imported]\n"
+                 % (role, role, hashlib.sha256(public).hexdigest(), role))
+    (place / "hsmsign.yaml").write_text("version: 1\nproduct: yocto\nrelease:\n  rehearsal: true\n  keys:\n" + keys)
+    pin = build.home / "pin"
+    pin.unlink(missing_ok=True)
+    pin.write_text(PIN + "\n")
+    pin.chmod(0o600)
+    host = build.home / "host.yaml"
+    host.write_text("version: 1\ntokens:\n  hsm:\n    module: %s\n    pin: { file: %s }\naudit: { log: %s }\n"
+                    % (os.path.realpath(softhsm()), pin, build.home / "audit.log") if os.environ.get("TEST_AUDIT") else
+                    "version: 1\ntokens:\n  hsm:\n    module: %s\n    pin: { file: %s }\n" % (os.path.realpath(softhsm()), pin))
+    host.chmod(0o600)
+    lines = ['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % (place / "hsmsign.yaml"), 'HSMSIGN_HOST_CONFIG = "%s"' % host, *DEV[1:]]
+    call = [os.environ["HSMSIGN_BINARY"], "--mode", "release", "--config", place / "hsmsign.yaml", "--host-config", host]
+    return lines, call
+
+
+def dev_call(build):
+    return [os.environ["HSMSIGN_BINARY"], "--mode", "dev", "--config", LAYER / "conf/hsmsign/dev.yaml",
+            "--dev-dir", build.top / "hsmsign-dev", "--softhsm", softhsm()]
+
+
+# The parts.
+
+
+def part_off(build):
+    """With the mode unset or off, no task hash differs from those without the layer."""
+    build.configure()
+    with_layer = build.hashes()
+    build.configure('HSMSIGN_MODE = "off"')
+    off = build.hashes()
+    build.layers(with_ours=False)
+    build.configure()
+    without = build.hashes()
+    build.layers(with_ours=True)
+    check(len(without) > 50, "only %d hashes were seen" % len(without))
+    check(with_layer == without and off == without, "hashes differ: %s" % sorted(
+        k for k in set(without) | set(off) if without.get(k) != off.get(k) or without.get(k) != with_layer.get(k)))
+    build.configure(*DEV, *common())
+    dev = build.hashes()
+    changed = {k for k in without if dev.get(k) != without[k]}
+    check(changed, "dev changed nothing, so this test cannot fail")
+    return "%d hashes equal; dev changes %d of them" % (len(without), len(changed))
+
+
+def part_dev(build):
+    """Dev mode from nothing, all artifacts judged; a second build runs nothing."""
+    build.configure(*DEV, *common())
+    ran = build.build()
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    again = build.build()
+    check(again <= 3, "%d tasks ran again though nothing had changed" % again)
+    return "%d tasks, then %d" % (ran, again)
+
+
+def part_modes(build):
+    """dev, release, dev: signed anew each time with the right key, and the payload the same bit by bit."""
+    build.configure(*DEV, *common())
+    build.build()
+    first = judge(build, dev_call(build), "dev", build.top / "judge")
+    lines, call = rehearsal(build, "release-one")
+    build.configure(*lines, *common())
+    ran = build.build()
+    release = judge(build, call, "release", build.top / "judge")
+    check(ran >= 4, "only %d tasks ran for the release" % ran)
+    check(first == release, "not the same in dev and release: %s" % [k for k in first if first[k] != release[k]])
+    for name in ("fit", "rootfs", "update"):
+        data = build.fit_image().read_bytes()
+        check(b"hsmsign-dev" not in data and b"DEVELOPMENT" not in data, "the release FIT knows a dev key (%s)" % name)
+    build.configure(*DEV, *common())
+    build.build()
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    return "release ran %d tasks; kernel, device trees and images equal" % ran
+
+
+def part_keys(build):
+    """A new key behind the same name signs anew, in both modes."""
+    build.configure(*DEV, *common())
+    build.build()
+    before = build.fit_image().read_bytes()
+    shutil.rmtree(build.top / "hsmsign-dev")
+    ran = build.build()
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    check(before != build.fit_image().read_bytes(), "the old key's signature stayed")
+    lines, _ = rehearsal(build, "release-one")
+    build.configure(*lines, *common())
+    build.build()
+    # Same directory, same names, other keys: only the policy's bytes differ.
+    lines, call = rehearsal(build, "release-one")
+    again = build.build()
+    judge(build, call, "release", build.top / "judge")
+    return "dev ran %d tasks, release %d" % (ran, again)
+
+
+def part_hashes(build):
+    """What belongs to the machine is in no hash; mode, policy and set id are."""
+    lines, _ = rehearsal(build, "release-one")
+    build.configure(*lines, *common())
+    one = build.hashes()
+    moved = build.home / "elsewhere.yaml"
+    shutil.copy(build.home / "host.yaml", moved)
+    moved.chmod(0o600)
+    policy = build.top / "policy-elsewhere"
+    shutil.rmtree(policy, ignore_errors=True)
+    shutil.copytree(build.top / "release-one", policy)
+    build.configure(*[line.replace("host.yaml", "elsewhere.yaml").replace("release-one", "policy-elsewhere") for line in lines], *common())
+    check(build.hashes() == one, "another path of host settings or policy changed hashes")
+    with open(policy / "hsmsign.yaml", "a") as file:
+        file.write("# one byte more\n")
+    other = build.hashes()
+    check(other != one, "the policy's bytes are in no hash")
+    shutil.copytree(build.top / "release-one", policy, dirs_exist_ok=True)
+    with open(policy / "update.pem", "a") as file:
+        file.write("\n")
+    check(build.hashes() != one, "a certificate's bytes are in no hash")
+    build.configure(*DEV, *common())
+    dev = build.hashes()
+    build.configure(*DEV, *common(), 'HSMSIGN_DEV_DIR = "%s"' % (build.top / "other-set"))
+    check(build.hashes() != dev, "the set id is in no hash")
+    shutil.rmtree(build.top / "moved-set", ignore_errors=True)
+    shutil.copytree(build.top / "hsmsign-dev", build.top / "moved-set")
+    build.configure(*DEV, *common(), 'HSMSIGN_DEV_DIR = "%s"' % (build.top / "moved-set"))
+    check(build.hashes() == dev, "another path of the same set changed hashes")
+    return "%d hashes" % len(one)
+
+
+def part_canary(build):
+    """The PIN stands in its file and nowhere in the build directory."""
+    lines, _ = rehearsal(build, "release-canary")
+    build.configure(*lines, *common())
+    ran = build.build()
+    check(ran >= 4, "nothing was signed, so this test cannot fail")
+    seen = subprocess.run(["grep", "-rlaF", "--exclude-dir=home", PIN, str(build.top)], stdout=subprocess.PIPE, text=True).stdout.split()
+    check(not seen, "the PIN stands in: %s" % seen)
+    check(PIN in (build.home / "pin").read_text(), "the PIN's file is gone, so this test cannot fail")
+    return "searched %s" % build.top
+
+
+def part_errors(build):
+    """Each mistake is one message that names the variable, when the configuration is read."""
+    absent = "/nowhere/at-all"
+    cases = [
+        (['HSMSIGN_MODE = "Dev"'], 'HSMSIGN_MODE = "Dev": unknown mode'),
+        (['HSMSIGN_MODE = "release"'], "HSMSIGN_POLICY is not set; write HSMSIGN_POLICY ="),
+        (['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % absent], 'HSMSIGN_POLICY = "%s": there is no such file' % absent),
+        (['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % (LAYER / "conf/hsmsign/dev.yaml")], "no `release:` section"),
+        (['HSMSIGN_MODE = "dev"', 'HSMSIGN_SOFTHSM = "%s"' % absent], "HSMSIGN_SOFTHSM = "),
+        (['HSMSIGN_MODE = "dev"', 'HSMSIGN_SOFTHSM = "%s"' % softhsm(), 'HSMSIGN_DEV_DIR = "/proc/hsmsign"'], 'HSMSIGN_DEV_DIR = "/proc/hsmsign"'),
+        (['HSMSIGN_MODE = "dev"', 'HSMSIGN_PIN = "1234"'], "HSMSIGN_PIN: there is no variable for a PIN"),
+        (['HSMSIGN_MODE = "dev"', 'HSMSIGN_HOOKS = "fit rootfs"'], "unknown hook `rootfs`"),
+    ]
+    lines, _ = rehearsal(build, "release-one")
+    cases.append((lines + ['HSMSIGN_AGENT = "%s"' % absent], 'HSMSIGN_AGENT = "%s"' % absent))
+    for lines, expected in cases:
+        build.configure(*lines)
+        seen = build.bitbake("-e", codes=None)
+        check(seen.returncode != 0, "accepted: %s" % lines)
+        check(expected in seen.stdout, "%s: not `%s` but\n%s" % (lines, expected, seen.stdout[-3000:]))
+        check("Traceback" not in seen.stdout, "%s: a traceback\n%s" % (lines, seen.stdout[-3000:]))
+    recipes = [
+        ("test-image", 'IMAGE_FSTYPES:pn-test-image = "tar.verity"', 'IMAGE_FSTYPES has "tar.verity"'),
+        ("u-boot", 'UBOOT_MKIMAGE_SIGN = "/opt/other-signer"', 'UBOOT_MKIMAGE_SIGN = "/opt/other-signer" is another'),
+    ]
+    for recipe, line, expected in recipes:
+        build.configure(*DEV, *common(), line)
+        seen = build.bitbake("-e", recipe, codes=None)
+        check(seen.returncode != 0 and expected in seen.stdout, "%s: not `%s` but\n%s" % (line, expected, seen.stdout[-3000:]))
+    return "%d mistakes" % (len(cases) + len(recipes))
+
+
+def part_uboot(build):
+    """U-Boot's control tree carries the key; in the tree of another key the FIT is refused."""
+    build.configure(*DEV, *common())
+    build.build("u-boot", build.fit)
+    tree = build.deployed("u-boot.dtb")
+    seen = run(["fit_check_sign", "-f", build.fit_image(), "-k", tree])
+    check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+    nodes = run(["fdtget", "-l", tree, "/signature"]).stdout.split()
+    check(nodes == ["key-hsmsign-dev-fit"], "keys in the control tree: %s" % nodes)
+    binary = build.deployed("u-boot.bin").read_bytes()
+    check(tree.read_bytes() in binary or b"hsmsign-dev-fit" in binary, "u-boot.bin does not carry the key")
+    return "key in u-boot.dtb and u-boot.bin"
+
+
+def part_checklayer(build):
+    """yocto-check-layer."""
+    build.configure()
+    oecore = pathlib.Path(os.environ["OECORE_DIR"])
+    build.layers(with_ours=False)
+    # The test layer is configuration here, not dependency.
+    environment = {**build.environment(), "BUILDDIR": str(build.top),
+                   "PATH": "%s:%s:%s" % (pathlib.Path(os.environ["BITBAKE_DIR"]) / "bin", oecore / "scripts", os.environ["PATH"])}
+    try:
+        seen = run([oecore / "scripts/yocto-check-layer", LAYER, "--no-auto-dependency"], build.top, environment, codes=None)
+    finally:
+        build.layers(with_ours=True)
+    check(seen.returncode == 0 and "PASS" in seen.stdout, seen.stdout[-6000:])
+    return " ".join(re.findall(r"(?:OK|Ran \d+ tests)[^\n]*", seen.stdout))
+
+
+PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_uboot, part_checklayer]
+
+
+def main():
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        print("SKIPPED: real bitbake; not set: %s" % " ".join(missing))
+        return 0
+    if os.geteuid() == 0:
+        sys.exit("error: bitbake refuses root\nhint: run this as another user")
+    for tool in ("fit_check_sign", "dtc", "veritysetup", "swupdate", "openssl", "debugfs", "softhsm2-util", "mkimage"):
+        if not shutil.which(tool):
+            sys.exit("error: %s is not in PATH, so nothing could be judged" % tool)
+    text = (pathlib.Path(os.environ["OECORE_DIR"]) / "meta/conf/layer.conf").read_text()
+    series = re.search(r'^LAYERSERIES_CORENAMES = "([^"]*)"', text, re.MULTILINE).group(1)
+    build = Build(pathlib.Path(os.environ.get("TEST_BUILD") or "build-%s" % series).resolve(), series)
+    wanted = sys.argv[1:]
+    unknown = set(wanted) - {p.__name__[5:] for p in PARTS}
+    if unknown:
+        sys.exit("error: no such part: %s" % " ".join(sorted(unknown)))
+    bad = 0
+    for part in PARTS:
+        name = part.__name__[5:]
+        if wanted and name not in wanted:
+            continue
+        start = time.monotonic()
+        try:
+            detail, verdict = part(build), "ok"
+        except Failed as error:
+            detail, verdict = str(error), "FAILED"
+            bad += 1
+        print("%-9s %-10s %-7s %4d s  %s" % (series, name, verdict, time.monotonic() - start, detail), flush=True)
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

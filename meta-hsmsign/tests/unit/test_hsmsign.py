@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""lib/hsmsign without bitbake."""
+
+import os
+import pathlib
+import re
+import socket
+import stat
+import sys
+import tempfile
+import threading
+import unittest
+
+LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(LAYER / "lib"))
+
+from hsmsign import command, devset, hooks, policy, settings  # noqa: E402
+
+SIGNER = LAYER.parent / "signer"
+
+
+class Scratch(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = pathlib.Path(directory.name)
+        self.softhsm = self.path / "libsofthsm2.so"
+        self.softhsm.touch()
+
+    def write(self, name, text):
+        path = self.path / name
+        path.write_text(text)
+        return str(path)
+
+    def dev(self, **more):
+        variables = {
+            "HSMSIGN_MODE": "dev",
+            "HSMSIGN_POLICY": str(LAYER / "conf/hsmsign/dev.yaml"),
+            "HSMSIGN_DEV_DIR": str(self.path / "dev"),
+            "HSMSIGN_SOFTHSM": str(self.softhsm),
+            "HSMSIGN_HOOKS": " ".join(settings.HOOKS),
+        }
+        variables.update({"HSMSIGN_" + name: value for name, value in more.items()})
+        return variables
+
+    def release(self, **more):
+        file = self.write("hsmsign.yaml", "version: 1\nproduct: x\nrelease:\n  keys: {}\n")
+        return self.dev(MODE="release", POLICY=file, **more)
+
+    def refused(self, variables, *words, names=(), environment=()):
+        with self.assertRaises(settings.SettingsError) as caught:
+            settings.check(variables, names, environment, ["core"])
+        for word in words:
+            self.assertIn(word, str(caught.exception))
+        return str(caught.exception)
+
+
+class Settings(Scratch):
+    def test_dev_needs_nothing_but_a_module(self):
+        identity = settings.check(self.dev(), [], [], ["core"])
+        self.assertRegex(identity, r"^[0-9a-f]{16}$")
+
+    def test_meta_oe_brings_the_module(self):
+        settings.check(self.dev(SOFTHSM=""), [], [], ["core", "openembedded-layer"])
+        self.refused(self.dev(SOFTHSM=""), "HSMSIGN_SOFTHSM is not set; write HSMSIGN_SOFTHSM =", "meta-oe")
+
+    def test_unknown_mode(self):
+        self.refused(self.dev(MODE="production"), 'HSMSIGN_MODE = "production": unknown mode; write HSMSIGN_MODE =')
+
+    def test_policy(self):
+        self.refused(self.dev(MODE="release", POLICY=""), "HSMSIGN_POLICY is not set; write HSMSIGN_POLICY =")
+        self.refused(self.dev(POLICY="hsmsign.yaml"), 'HSMSIGN_POLICY = "hsmsign.yaml": not an absolute path')
+        self.refused(self.dev(POLICY="/nowhere/h.yaml"), "there is no such file")
+        self.refused(self.dev(MODE="release"), "no `release:` section")
+
+    def test_release_is_identified_by_its_policy(self):
+        self.assertEqual(settings.check(self.release(), [], [], ["core"]), "release")
+        self.assertFalse((self.path / "dev").exists(), "release mode has no dev directory")
+
+    def test_agent(self):
+        self.refused(self.release(AGENT=str(self.path / "none")), "HSMSIGN_AGENT = ", "no such file", "hsmsign agent")
+        self.refused(self.release(AGENT=self.write("file", "")), "not a socket")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(self.path / "sock"))
+            settings.check(self.release(AGENT=str(self.path / "sock")), [], [], ["core"])
+
+    @unittest.skipIf(os.geteuid() == 0, "root reads everything")
+    def test_unreadable_files(self):
+        path = self.write("policy.yaml", "version: 1\n")
+        os.chmod(path, 0)
+        self.refused(self.dev(POLICY=path), "HSMSIGN_POLICY", "cannot be read")
+
+    def test_dev_directory(self):
+        self.refused(self.dev(DEV_DIR="keys"), 'HSMSIGN_DEV_DIR = "keys": not an absolute path')
+        self.refused(self.dev(DEV_DIR=self.write("file", "")), "HSMSIGN_DEV_DIR", "write HSMSIGN_DEV_DIR")
+        (self.path / "dev").mkdir()
+        (self.path / "dev/set-id").write_text("not an id")
+        self.refused(self.dev(), "HSMSIGN_DEV_DIR", "16 hexadecimal digits")
+
+    def test_hooks(self):
+        settings.check(self.dev(HOOKS=""), [], [], ["core"])
+        self.refused(self.dev(HOOKS="fit rootfs"), "unknown hook `rootfs`")
+
+    def test_binary(self):
+        binary = self.write("hsmsign", "")
+        self.refused(self.dev(BINARY=binary), "HSMSIGN_BINARY", "cannot be executed") if os.geteuid() else None
+        os.chmod(binary, 0o755)
+        settings.check(self.dev(BINARY=binary), [], [], ["core"])
+
+    def test_a_pin_variable_is_refused_and_not_shown(self):
+        for name in ("HSMSIGN_PIN", "HSMSIGN_RELEASE_PIN", "HSMSIGN_PIN_FIT:pn-x", "HSMSIGN_PASSWORD", "HSMSIGN_PASSPHRASE"):
+            self.refused(self.release(), "there is no variable for a PIN", "HSMSIGN_AGENT", names=[name])
+            self.refused(self.release(), "environment", "change that PIN", environment=[name])
+        for name in ("HSMSIGN_POLICY", "HSMSIGN_SPINNER", "OTHER_PIN"):
+            settings.check(self.release(), [name], [name], ["core"])
+
+
+class SetId(Scratch):
+    def test_made_once_with_modes_that_hsmsign_accepts(self):
+        directory = str(self.path / "a/b")
+        first = devset.set_id(directory)
+        self.assertEqual(first, devset.set_id(directory))
+        self.assertEqual(stat.S_IMODE(os.stat(directory).st_mode), 0o700)
+        self.assertEqual(os.listdir(directory), ["set-id"])
+
+    def test_two_at_once_agree(self):
+        found = []
+        threads = [threading.Thread(target=lambda: found.append(devset.set_id(str(self.path / "d")))) for _ in range(16)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual((len(found), len(set(found))), (16, 1))
+
+    def test_directories_differ(self):
+        self.assertNotEqual(devset.set_id(str(self.path / "a")), devset.set_id(str(self.path / "b")))
+
+    def test_form_and_name_are_the_signers(self):
+        text = (SIGNER / "src/key/dev/directory.rs").read_text()
+        self.assertIn('"%s"' % devset.NAME, text)
+        self.assertIn("id.len() == 16", text)
+
+
+class Policy(Scratch):
+    TEXT = """\
+version: 1   # certs/commented-out.pem
+release:
+  keys:
+    rootfs: { certificate: certs/root.pem, pins: ["sha256:aa"] }
+    update:
+      certificate: "certs/update.pem"
+      chain: [ca/one.crt, 'ca/two.CER']
+# certificate: certs/old.pem
+"""
+
+    def test_files(self):
+        path = self.write("hsmsign.yaml", self.TEXT)
+        names = [os.path.relpath(f, self.path) for f in policy.files(path)]
+        self.assertEqual(names, ["hsmsign.yaml", "ca/one.crt", "ca/two.CER", "certs/root.pem", "certs/update.pem"])
+
+    def test_release_section(self):
+        self.assertTrue(policy.names_release_keys(self.write("a", self.TEXT)))
+        self.assertFalse(policy.names_release_keys(self.write("b", "# release:\nroles:\n  release: 1\n")))
+
+
+class Command(Scratch):
+    def test_dev_names_everything(self):
+        call = command.call(self.dev(SOFTHSM=""), "/sysroot/usr/lib")
+        self.assertEqual(call[:3], ["hsmsign", "--mode", "dev"])
+        self.assertEqual(call[-1], "/sysroot/usr/lib/softhsm/libsofthsm2.so")
+        for option in ("--config", "--dev-dir", "--softhsm"):
+            self.assertIn(option, call)
+
+    def test_release_knows_no_dev_directory(self):
+        call = command.call(self.release(AGENT="/run/a", HOST_CONFIG="/etc/h"), "/lib")
+        self.assertEqual(call[:3], ["env", "HSMSIGN_AGENT=/run/a", "hsmsign"])
+        self.assertNotIn("--dev-dir", call)
+        self.assertNotIn("--softhsm", call)
+
+    def test_dev_never_hears_of_the_agent(self):
+        self.assertNotIn("/run/a", " ".join(command.call(self.dev(AGENT="/run/a", HOST_CONFIG="/etc/h"), "/lib")))
+
+    def test_failure_names_a_variable(self):
+        text = command.failure("release", ["sign", "fit", "x"], 5, "error: token `a` refused the PIN\n")
+        self.assertEqual(text.splitlines(), [
+            "hsmsign sign fit failed in mode release (exit code 5):",
+            "error: token `a` refused the PIN",
+            "See HSMSIGN_AGENT and HSMSIGN_HOST_CONFIG.",
+        ])
+
+
+class Hooks(unittest.TestCase):
+    def test_classes(self):
+        def found(*theirs, wanted=settings.HOOKS):
+            return hooks.classes(wanted, lambda name: name in theirs)
+
+        self.assertEqual(found("kernel-fit-image"), ["hsmsign-fit"])
+        self.assertEqual(found("kernel-fitimage", "kernel"), ["hsmsign-fit"])
+        self.assertEqual(found("image", "swupdate-common"), ["hsmsign-image", "hsmsign-swupdate"])
+        self.assertEqual(found("uboot-sign", wanted=["fit"]), [])
+        self.assertEqual(found("autotools"), [])
+
+    def test_every_class_is_there(self):
+        for _, _, ours in hooks._CLASSES:
+            self.assertTrue((LAYER / "classes-recipe" / (ours + ".bbclass")).is_file(), ours)
+
+    def test_fit_tasks(self):
+        wrynose, scarthgap = "kernel-fit-image".__eq__, "kernel-fitimage".__eq__
+        self.assertEqual(hooks.fit_tasks(wrynose, True), (["do_compile"], None))
+        self.assertEqual(hooks.fit_tasks(scarthgap, False)[0][0], "do_assemble_fitimage")
+        # Not before do_install: a root file system with kernel packages waits for that.
+        self.assertEqual(hooks.fit_tasks(scarthgap, True), (["do_hsmsign_fit"], "do_hsmsign_fit"))
+
+    def test_verity_types(self):
+        types = "ext4.verity squashfs-zst.verity.gz wic ext4.gz verity ext4.verity.bmap".split()
+        self.assertEqual(hooks.verity_types(types), ["ext4.verity", "squashfs-zst.verity"])
+        self.assertEqual(hooks.verity_bases(types), ["ext4", "squashfs-zst"])
+
+    def test_unsuitable_types(self):
+        self.assertEqual(hooks.unsuitable_types(["ext4.verity", "tar.verity", "ext4.gz.verity"]), ["tar.verity", "ext4.gz.verity"])
+
+    def test_uuid_is_the_same_in_every_build(self):
+        self.assertEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "b"))
+        self.assertNotEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "c"))
+
+
+class Documentation(unittest.TestCase):
+    def variables(self):
+        found = set()
+        for path in [LAYER / "conf/layer.conf", *LAYER.glob("classes-*/*.bbclass")]:
+            found |= set(re.findall(r"^(HSMSIGN_\w+) \?\?= ", path.read_text(), re.MULTILINE))
+        return found
+
+    def test_every_variable_has_a_doc(self):
+        text = "".join(p.read_text() for p in [LAYER / "conf/layer.conf", *LAYER.glob("classes-*/*.bbclass")])
+        for name in self.variables():
+            self.assertIn("%s[doc] = " % name, text)
+
+    def test_the_reference_has_every_variable_and_no_other(self):
+        reference = (LAYER.parent / "docs/yocto.md").read_text()
+        table = set(re.findall(r"^\| `(HSMSIGN_\w+)` ", reference, re.MULTILINE))
+        self.assertEqual(table, self.variables())
+
+
+if __name__ == "__main__":
+    unittest.main()

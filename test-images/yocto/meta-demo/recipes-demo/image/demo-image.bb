@@ -1,0 +1,8 @@
+SUMMARY = "A small root filesystem with a hash tree"
+LICENSE = "MIT"
+
+inherit core-image
+
+IMAGE_INSTALL = "packagegroup-core-boot"
+IMAGE_FEATURES += "read-only-rootfs"
+IMAGE_FSTYPES = "${@'ext4.verity' if d.getVar('HSMSIGN_MODE') != 'off' else 'ext4'}"
