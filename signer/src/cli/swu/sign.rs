@@ -17,7 +17,7 @@ use crate::{
 use std::{
     fs::File,
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -99,6 +99,7 @@ fn sign_new(
     signer: &dyn Answer,
     longest: usize,
 ) -> Result<(), Error> {
+    refuse_to_overwrite_inputs(args, description_path)?;
     let source = FileSource::open(description_path)?;
     let bytes = source
         .read_range(0..source.len_bytes(), sw_description::MAX_LEN_BYTES)
@@ -121,6 +122,20 @@ fn sign_new(
         paths: sources.iter().map(FileSource::path).collect(),
     };
     build(context, &args.output, description, &input, signer, longest)
+}
+
+/// A bundle may replace one that is signed again, but not what it is made of.
+fn refuse_to_overwrite_inputs(args: &SignSwuArgs, description: &Path) -> Result<(), Error> {
+    let file = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
+    let Some(output) = file(&args.output) else { return Ok(()) };
+    let mut inputs = args.images.iter().map(PathBuf::as_path).chain([description]);
+    match inputs.find(|input| file(input) == Some(output)) {
+        None => Ok(()),
+        Some(input) => Err(Error::Usage {
+            message: format!("`{}` goes into the bundle and would be overwritten by it", input.display()),
+            hint: Some("name another output with `-o`".into()),
+        }),
+    }
 }
 
 fn sign_again(
