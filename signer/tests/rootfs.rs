@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Bench, Outcome, find_tool};
+use common::{Bench, Outcome, find_tool, token::TestToken};
 use std::{
     fs,
     path::PathBuf,
@@ -478,4 +478,44 @@ fn a_full_disk_is_an_error_and_leaves_the_old_output() {
     assert_eq!(output.status.code(), Some(8), "{stderr}");
     assert!(stderr.contains("`full/out`"), "{stderr}");
     assert!(bench.read("out") == old);
+}
+
+/// A dev image is promoted: the release key signs the same bytes, and each mode refuses the other's signature.
+#[test]
+fn release_signs_what_dev_signed_without_a_rebuild() {
+    let (Some(token), Some(openssl)) = (TestToken::softhsm(), find_tool("openssl")) else { return };
+    let bench = &token.bench;
+    token.generate("rsa:2048", "k", &["--id", "01"]);
+    let pin = token.public_key("k");
+    // The host settings are those of every role.
+    token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=k", &[&pin], "");
+    let policy = |certificate: &str| {
+        let text = format!(
+            "version: 1\nproduct: test\nroles:\n  rootfs: {{ algorithm: rsa2048 }}\nrelease:\n  rehearsal: true\n  keys:\n    \
+             rootfs:\n      token: hsm\n      uri: \"pkcs11:token=hsm;object=k\"\n      pins: [\"{pin}\"]\n{certificate}"
+        );
+        bench.write("hsmsign.yaml", text);
+    };
+    policy("");
+    bench.write("image", image(BLOCKS * BLOCK));
+    let sign = ["sign", "rootfs", "dev", "-o", "release"];
+    bench.hsmsign(&["sign", "rootfs", "image", "-o", "dev"]).exits(0);
+    token.hsmsign(&sign).exits(4).says("certificate");
+
+    token.hsmsign(&["keys", "csr", "--role", "rootfs", "-o", "k.csr"]).exits(0);
+    let ca = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ca", "-days", "9"];
+    bench.tool(&openssl, &[&ca[..], &["-keyout", "ca.key", "-out", "ca.pem"]].concat());
+    let issue = ["x509", "-req", "-in", "k.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial"];
+    bench.tool(&openssl, &[&issue[..], &["-days", "9", "-out", "k.crt"]].concat());
+    policy("      certificate: k.crt\n");
+    token.hsmsign(&sign).exits(0).says("REHEARSAL");
+
+    assert!(bench.read("release") == bench.read("dev"));
+    assert_eq!(root_hash(bench, "release"), root_hash(bench, "dev"));
+    assert_eq!(openssl_accepts(bench, "release.roothash.p7s", "release.roothash", "k.crt"), Some(true));
+    token.hsmsign(&["verify", "rootfs", "release"]).exits(0);
+    token.hsmsign(&["verify", "rootfs", "dev"]).exits(7);
+    verify(bench, &["dev"]).exits(0);
+    verify(bench, &["release"]).exits(7);
+    verify(bench, &["release", "--trust", "k.crt"]).exits(0);
 }

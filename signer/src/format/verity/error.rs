@@ -91,7 +91,8 @@ impl VerityError {
         match self {
             Self::Pss => Some("write `padding: pkcs1-v1.5` for role `rootfs`, or use ECDSA".into()),
             Self::NoHashArea => Some(
-                "name a separate hash file with `--hash-file`; without a superblock keep its `.verity.json` beside it"
+                "it is unsigned, cut short, or has its tree elsewhere: name that with `--hash-file`; a tree \
+                 without superblock needs its `.verity.json` beside it"
                     .into(),
             ),
             Self::SaltNotHex(_) => Some("`--salt -` means no salt".into()),
