@@ -27,6 +27,9 @@ pub enum ControlDtbError {
     /// A FIT where a control tree is wanted.
     #[error("this is a FIT image (it has `/images`), not a control device tree")]
     IsFit,
+    /// A node that U-Boot may take for `/signature`.
+    #[error("U-Boot may take `{0}` for `/signature`, because libfdt ignores unit addresses")]
+    UnitAddress(String),
     /// A node where a key should go is something else.
     #[error("`{0}` has subnodes, so it is no key node")]
     NotAKey(String),
@@ -49,6 +52,9 @@ impl ControlDtbError {
             Self::Appended(AppendedError::Bare) => Some("give it with `--control-dtb`".into()),
             Self::IsFit => {
                 Some("the control tree is the one U-Boot itself was built with (`u-boot.dtb`)".into())
+            }
+            Self::UnitAddress(_) => {
+                Some("rename or remove that node; it belongs into no control tree".into())
             }
             Self::UnsupportedKey => {
                 Some("use RSA with 2048, 3072 or 4096 bits, or ECDSA on P-256 or P-384".into())

@@ -23,4 +23,6 @@ pub use verify::{Expected, Stage, check_tree};
 pub const MAX_TREE_BYTES: usize = 16 << 20;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 mod tests;

@@ -93,6 +93,7 @@ pub fn put_key(
     if fdt.find("/images").is_some() {
         return Err(ControlDtbError::IsFit);
     }
+    refuse_ambiguous_signature(&fdt)?;
     let signature = match fdt.child(Fdt::ROOT, "signature") {
         Some(node) => node,
         None => fdt.add_node(Fdt::ROOT, "signature")?,
@@ -131,6 +132,14 @@ pub fn put_key(
         total_bytes: (fdt.total_size(), fdt.new_total_size(tail)?),
     };
     Ok((new, placed))
+}
+
+/// U-Boot looks `/signature` up with libfdt, which also finds `/signature@…` if that comes first.
+pub(super) fn refuse_ambiguous_signature(fdt: &Fdt<'_>) -> Result<(), ControlDtbError> {
+    match fdt.children(Fdt::ROOT).find(|(_, node)| node.name().starts_with("signature@")) {
+        Some((id, _)) => Err(ControlDtbError::UnitAddress(fdt.path(id))),
+        None => Ok(()),
+    }
 }
 
 /// Sets what belongs there, in mkimage's order, and drops what an older key of that name left.

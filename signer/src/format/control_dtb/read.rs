@@ -1,6 +1,9 @@
 //! Reads the keys of a control tree back, and checks that their numbers agree with one another.
 
-use super::{ControlDtbError, RsaNumbers, place::hint_of};
+use super::{
+    ControlDtbError, RsaNumbers,
+    place::{hint_of, refuse_ambiguous_signature},
+};
 use crate::{
     crypto::{Curve, PublicKey},
     format::fdt::{Fdt, FdtError, NodeId},
@@ -42,6 +45,7 @@ pub fn read_keys(fdt: &Fdt<'_>) -> Result<Option<Keys>, ControlDtbError> {
     if fdt.find("/images").is_some() {
         return Err(ControlDtbError::IsFit);
     }
+    refuse_ambiguous_signature(fdt)?;
     let Some(signature) = fdt.child(Fdt::ROOT, "signature") else { return Ok(None) };
     let required_mode = fdt.string(signature, "required-mode")?;
     let nodes = fdt.children(signature).map(|(id, _)| read_key(fdt, id)).collect::<Result<_, _>>()?;

@@ -1,4 +1,4 @@
-//! Unit and property tests on trees made here, and golden tests against U-Boot's tools.
+//! Unit and property tests on trees made here.
 
 use super::*;
 use crate::{
@@ -9,10 +9,10 @@ use crate::{
     testing::SoftKey,
 };
 use proptest::prelude::*;
-use std::{path::Path, process::Command, sync::OnceLock};
+use std::sync::OnceLock;
 
 /// A tree as dtc would write it; `slack` free bytes at its end.
-fn tree(slack: usize) -> Vec<u8> {
+pub(super) fn tree(slack: usize) -> Vec<u8> {
     let structure: Vec<u8> = [
         &[0, 0, 0, 1, 0, 0, 0, 0][..],
         &[0, 0, 0, 3, 0, 0, 0, 6, 0, 0, 0, 0],
@@ -68,7 +68,7 @@ fn keys(tree: &[u8]) -> Vec<KeyNode> {
     read_keys(&Fdt::parse(&tree).unwrap()).unwrap().unwrap().nodes
 }
 
-fn report(tree: &[u8], trusted: &[PublicKey]) -> Report {
+pub(super) fn report(tree: &[u8], trusted: &[PublicKey]) -> Report {
     let describe = |hint: &str| ours(hint).then(|| format!("key {hint}"));
     let expected = Expected { trusted, other_roles: &[], describe: &describe };
     let mut report = Report::new("test");
@@ -76,7 +76,7 @@ fn report(tree: &[u8], trusted: &[PublicKey]) -> Report {
     report
 }
 
-fn worst(report: &Report) -> (Verdict, String) {
+pub(super) fn worst(report: &Report) -> (Verdict, String) {
     let rank = |v: Verdict| match v {
         Verdict::Pass => 0,
         Verdict::Warn => 1,
@@ -161,6 +161,18 @@ fn a_fit_is_no_control_tree() {
     let fit = edits.apply(&bytes, 1 << 20).unwrap();
     let result = put_key(&fit, &entry("x", rsa_key()), &ours, &|_| false);
     assert!(matches!(result, Err(ControlDtbError::IsFit)));
+}
+
+#[test]
+fn a_node_that_libfdt_takes_for_signature_is_refused() {
+    let bytes = tree(0);
+    let mut fdt = Fdt::parse(&bytes).unwrap();
+    fdt.add_node(Fdt::ROOT, "signature@0").unwrap();
+    let edits = fdt.edits(crate::format::fdt::Tail::Moves { alignment: 4 }).unwrap();
+    let odd = edits.apply(&bytes, 1 << 20).unwrap();
+    let result = put_key(&odd, &entry("x", rsa_key()), &ours, &|_| false);
+    assert!(matches!(result, Err(ControlDtbError::UnitAddress(path)) if path == "/signature@0"));
+    assert!(matches!(read_keys(&Fdt::parse(&odd).unwrap()), Err(ControlDtbError::UnitAddress(_))));
 }
 
 #[test]
@@ -298,123 +310,5 @@ proptest! {
         let (good, _) = put(&tree(0), "hsmsign-dev-fit", ec_key());
         let cut = cut.min(good.len());
         prop_assert!(put_key(&good[..good.len() - cut], &entry("x", ec_key()), &ours, &|_| true).is_err());
-    }
-}
-
-// Golden tests: what U-Boot's own tools write, property by property.
-
-/// Runs a tool of U-Boot; `None`, said aloud, if it is not there.
-fn tool(program: &str, directory: &Path, arguments: &[&str]) -> Option<()> {
-    match Command::new(program).current_dir(directory).args(arguments).output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-            Some(())
-        }
-        Err(_) if std::env::var_os("CI").is_none() => {
-            eprintln!("SKIPPED: `{program}` is not installed");
-            None
-        }
-        Err(e) => panic!("{program}: {e}"),
-    }
-}
-
-fn key_properties(tree: &[u8]) -> Vec<(String, Vec<u8>)> {
-    let fdt = Fdt::parse(&tree).unwrap();
-    let signature = fdt.find("/signature").unwrap();
-    let (node, _) = fdt.children(signature).next().unwrap();
-    let value = |name: &str| fdt.bytes(node, name, 4096).unwrap().unwrap();
-    fdt.node(node).properties().iter().map(|p| (p.name().to_owned(), value(p.name()))).collect()
-}
-
-/// Our key node beside that of `mkimage -F -k -K -r`.
-fn compare_with_mkimage(mkimage: &str) {
-    for bits in [2048_u32, 3072, 4096] {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let rsa = openssl::rsa::Rsa::generate(bits).unwrap();
-        std::fs::write(at("golden.key"), rsa.private_key_to_pem().unwrap()).unwrap();
-        let pkey = openssl::pkey::PKey::from_rsa(rsa).unwrap();
-        std::fs::write(at("golden.crt"), certificate(&pkey)).unwrap();
-        std::fs::write(at("data.bin"), b"data").unwrap();
-        std::fs::write(at("u-boot.dtb"), tree(0)).unwrap();
-        let its = format!(
-            "/dts-v1/; / {{ description = \"t\"; images {{ kernel {{ data = /incbin/(\"data.bin\"); type = \"kernel\"; \
-             arch = \"arm64\"; os = \"linux\"; compression = \"none\"; hash-1 {{ algo = \"sha256\"; }}; }}; }}; \
-             configurations {{ default = \"c\"; c {{ kernel = \"kernel\"; signature-1 {{ algo = \"sha256,rsa{bits}\"; \
-             key-name-hint = \"golden\"; }}; }}; }}; }};"
-        );
-        std::fs::write(at("fit.its"), its).unwrap();
-        let arguments = ["-f", "fit.its", "-k", ".", "-K", "u-boot.dtb", "-r", "fit.itb"];
-        if tool(mkimage, directory.path(), &arguments).is_none() {
-            return;
-        }
-        let theirs = std::fs::read(at("u-boot.dtb")).unwrap();
-        let public = PublicKey::from_spki_der(&pkey.public_key_to_der().unwrap()).unwrap();
-        let (ours, placed) = put(&tree(0), "golden", &public);
-        assert_eq!(placed.node, "/signature/key-golden");
-        assert_eq!(key_properties(&ours), key_properties(&theirs), "names, order and bytes, rsa{bits}");
-        assert_same_layout(&ours, &theirs);
-        // What they wrote, we find sound, and would not change.
-        assert_eq!(worst(&report(&theirs, std::slice::from_ref(&public))).0, Verdict::Pass);
-        assert!(!put(&theirs, "golden", &public).1.changed);
-    }
-}
-
-/// Block places, sizes and strings agree. (libfdt leaves old bytes as padding behind values.)
-fn assert_same_layout(ours: &[u8], theirs: &[u8]) {
-    assert_eq!(ours[8..40], theirs[8..40], "headers but for `totalsize`");
-    let strings_at = usize::try_from(u32::from_be_bytes(ours[12..16].try_into().unwrap())).unwrap();
-    assert_eq!(ours[strings_at..], theirs[strings_at..ours.len()], "strings block");
-}
-
-fn certificate(key: &openssl::pkey::PKey<openssl::pkey::Private>) -> Vec<u8> {
-    let mut builder = openssl::x509::X509::builder().unwrap();
-    builder.set_pubkey(key).unwrap();
-    builder.set_not_before(&openssl::asn1::Asn1Time::days_from_now(0).unwrap()).unwrap();
-    builder.set_not_after(&openssl::asn1::Asn1Time::days_from_now(1).unwrap()).unwrap();
-    builder.sign(key, openssl::hash::MessageDigest::sha256()).unwrap();
-    builder.build().to_pem().unwrap()
-}
-
-#[test]
-fn rsa_key_nodes_equal_mkimages() {
-    compare_with_mkimage("mkimage");
-}
-
-#[test]
-fn rsa_key_nodes_equal_the_newest_mkimages() {
-    match std::env::var("HSMSIGN_TEST_MKIMAGE") {
-        Ok(program) => compare_with_mkimage(&program),
-        Err(_) => eprintln!("SKIPPED: HSMSIGN_TEST_MKIMAGE does not name U-Boot's newest mkimage"),
-    }
-}
-
-#[test]
-fn ecdsa_key_nodes_equal_fdt_add_pubkeys() {
-    let Ok(program) = std::env::var("HSMSIGN_TEST_FDT_ADD_PUBKEY") else {
-        eprintln!("SKIPPED: HSMSIGN_TEST_FDT_ADD_PUBKEY does not name U-Boot's newest fdt_add_pubkey");
-        return;
-    };
-    for (nid, algo) in [
-        (openssl::nid::Nid::X9_62_PRIME256V1, "sha256,ecdsa256"),
-        (openssl::nid::Nid::SECP384R1, "sha384,ecdsa384"),
-    ] {
-        let directory = tempfile::tempdir().unwrap();
-        let at = |name: &str| directory.path().join(name);
-        let group = openssl::ec::EcGroup::from_curve_name(nid).unwrap();
-        let key = openssl::ec::EcKey::generate(&group).unwrap();
-        std::fs::write(at("golden.pem"), key.private_key_to_pem().unwrap()).unwrap();
-        std::fs::write(at("u-boot.dtb"), tree(0)).unwrap();
-        let arguments = ["-a", algo, "-k", ".", "-n", "golden", "-r", "conf", "u-boot.dtb"];
-        tool(&program, directory.path(), &arguments).unwrap();
-        let theirs = std::fs::read(at("u-boot.dtb")).unwrap();
-        let public = openssl::pkey::PKey::from_ec_key(key).unwrap().public_key_to_der().unwrap();
-        let public = PublicKey::from_spki_der(&public).unwrap();
-        let hash = HashAlgorithm::from_name(&algo[..6]).unwrap();
-        let entry = KeyEntry { hint: "golden", public_key: &public, hash, required: Required::Conf };
-        let (ours, placed) = put_key(&tree(0), &entry, &|_| false, &|_| false).unwrap();
-        assert_eq!(placed.node, "/signature/golden");
-        assert_eq!(key_properties(&ours), key_properties(&theirs), "{algo}");
-        assert_same_layout(&ours, &theirs);
     }
 }
