@@ -273,11 +273,38 @@ fn what_goes_wrong_is_said_and_leaves_nothing() {
     let tree = bench.read("u-boot.dtb");
     bench.hsmsign(&["sign", "fit", "bad", "-o", "out", "--control-dtb", "u-boot.dtb"]).exits(6);
     bench.hsmsign(&["sign", "fit", "fit", "-o", "out", "--control-dtb", "elf"]).exits(6);
+    for output in ["u-boot.dtb", "./u-boot.dtb"] {
+        bench
+            .hsmsign(&["sign", "fit", "fit", "-o", output, "--control-dtb", "u-boot.dtb"])
+            .exits(2)
+            .says("one file is named for both");
+    }
     assert!(bench.read("u-boot.dtb") == tree && bench.read("fit") == good);
     for name in ["elf", "cut", "cut-by-one", "empty", "bad"] {
         std::fs::remove_file(bench.path(name)).unwrap();
     }
     assert_eq!(bench.files(), before, "no output and no temporary file");
+}
+
+#[test]
+fn hostile_trees_are_refused_by_name_and_place() {
+    let bench = Bench::new();
+    bench.hsmsign(&["keys", "check"]).exits(0);
+    let vectors = include_str!("vectors/bad-fdt.txt");
+    let mut seen = 0;
+    for vector in vectors.split("\n## ").skip(1) {
+        let mut lines = vector.lines();
+        let (name, complaint) = (lines.next().unwrap(), lines.next().unwrap());
+        let hex: String = lines.collect();
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        bench.write("bad", (0..hex.len()).step_by(2).map(byte).collect::<Vec<u8>>());
+        bench.hsmsign(&["sign", "fit", "bad", "-o", "out"]).exits(6).says("`bad`").says(complaint);
+        let verified = if name.starts_with("sign:") { 7 } else { 6 };
+        bench.hsmsign(&["verify", "fit", "bad"]).exits(verified);
+        assert_eq!(bench.files(), ["bad"], "{name}");
+        seen += 1;
+    }
+    assert!(seen > 40);
 }
 
 #[test]

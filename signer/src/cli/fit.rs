@@ -24,15 +24,17 @@ use std::path::{Path, PathBuf};
 /// Arguments of `sign`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Every configuration gets a signature, and every image that has a signature node. What a signature covers is
-computed from the configuration, whatever `sign-images` says. Hashes are computed, and compared with those that
-are there. Signing again replaces our signature, in the other mode too, and leaves those of others.
+Every configuration gets a signature, and every image that has a signature node. What a signature covers is \
+computed from the configuration, whatever `sign-images` says. Hashes are computed, and compared with those that \
+are there. Signing again replaces our signature, in the other mode too, and leaves those of others. OUT may be \
+the input.
 
 `timestamp` is SOURCE_DATE_EPOCH, or else the FIT's own, so equal inputs give equal outputs (RSA with PKCS#1 v1.5).
 
 Examples:
   hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb
-  hsmsign sign fit fitImage -o fitImage.signed --rootfs rootfs.ext4.verity.json --update-certificate update.pem")]
+  hsmsign sign fit fitImage -o fitImage.signed --rootfs rootfs.verity.json \\
+      --update-certificate update.pem")]
 pub struct SignFitArgs {
     /// The FIT: made by mkimage, signed already or not
     input: PathBuf,
@@ -90,6 +92,7 @@ struct SignatureResult {
 }
 
 pub(super) fn sign(context: &Context<'_>, args: &SignFitArgs) -> Result<(), Error> {
+    refuse_one_file_twice(args)?;
     let signer = context.signer(Role::Fit)?;
     let trust = stage_trust(context, signer.as_ref(), &args.parts)?;
     let images = args.parts.image_signatures;
@@ -110,6 +113,22 @@ pub(super) fn sign(context: &Context<'_>, args: &SignFitArgs) -> Result<(), Erro
     file.commit()?;
     result.tell(context);
     context.output.result(&result, String::new)
+}
+
+/// A FIT written over the control tree, or into it, would be lost at once.
+fn refuse_one_file_twice(args: &SignFitArgs) -> Result<(), Error> {
+    let Some(tree) = args.control_dtb.as_ref().and_then(|path| path.canonicalize().ok()) else {
+        return Ok(());
+    };
+    for file in [&args.input, &args.output] {
+        if file.canonicalize().is_ok_and(|file| file == tree) {
+            return Err(Error::Usage {
+                message: "the FIT and the control tree are two things, but one file is named for both".into(),
+                hint: Some("the control tree is usually `u-boot.dtb`".into()),
+            });
+        }
+    }
+    Ok(())
 }
 
 impl SignedFit {
@@ -235,8 +254,8 @@ fn source_date_epoch() -> Result<Option<u32>, Error> {
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Every configuration must be signed by a trusted key, and every image must be covered. What a signature has to cover
-is computed from the configuration, and every hash is computed from the data.
+Every configuration must be signed by a trusted key, and every image must be covered. What a signature has to \
+cover is computed from the configuration, and every hash is computed from the data.
 
 Examples:
   hsmsign verify fit fitImage.signed

@@ -152,8 +152,15 @@ impl<'a, 's> Planner<'a, 's> {
         Ok(Plan { fit, external, tail, slots, requests, notes })
     }
 
-    /// An image that no configuration names is covered by nothing.
+    /// An image that no configuration names is covered by nothing, and no signature covers `default`.
     fn check_references(&mut self) -> Result<(), FitError> {
+        if let Some(configurations) = self.fit.configurations
+            && let Some(name) = self.fit.fdt.string(configurations, p::DEFAULT)?
+            && self.fit.fdt.child(configurations, &name).is_none()
+        {
+            let warning = format!("`default` names a configuration `{name}` that is not there");
+            self.notes.warnings.push(warning);
+        }
         let mut referenced = Vec::new();
         for configuration in self.fit.configurations() {
             referenced.extend(self.fit.references(configuration)?.into_iter().flat_map(|r| r.images));

@@ -420,4 +420,29 @@ proptest! {
             }
         }
     }
+
+    /// Whatever bytes come: no panic, and what can be signed can be signed again, to equal bytes.
+    #[test]
+    fn flipped_bytes_are_refused_or_signed_stably(
+        kind in prop::sample::select(KINDS.to_vec()),
+        anchored in any::<bool>(),
+        flips in proptest::collection::vec((any::<prop::sample::Index>(), 1_u8..), 1..4),
+    ) {
+        static UNSIGNED: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| KINDS.map(unsigned).to_vec());
+        static RSA: LazyLock<SoftKey> =
+            LazyLock::new(|| SoftKey::rsa(Role::Fit, 2048, Scheme::RsaPkcs1v15, HashAlgorithm::Sha384));
+        let mut fit = UNSIGNED[KINDS.iter().position(|k| *k == kind).unwrap()].clone();
+        // Payloads are long and all alike; trees are where it matters.
+        let tree = fit.len().min(2500);
+        for (index, mask) in flips {
+            *index.get_mut(&mut fit[..tree]) ^= mask;
+        }
+        let trust = StageTrust { rootfs: None, update_certificate: Some(vec![7; 50]) };
+        let trust = anchored.then_some(&trust);
+        if let Ok((once, _)) = sign_with(&fit, &RSA, trust) {
+            let (twice, _) = sign_with(&once, &RSA, trust).unwrap();
+            prop_assert!(once == twice);
+            report(&once, &[&*RSA]).unwrap();
+        }
+    }
 }
