@@ -182,15 +182,30 @@ fn a_fit_verifies_against_the_tree_that_we_wrote() {
 fn the_newest_u_boot_accepts_it_too() {
     let Some(fit_check_sign) = optional_tool("HSMSIGN_TEST_FIT_CHECK_SIGN") else { return };
     let Some(tools) = tools() else { return };
-    for options in [&[][..], &["-E"]] {
+    // Among them what Debian's U-Boot was built without: PSS and ECDSA.
+    let algorithms = [
+        "algorithm: rsa4096",
+        "algorithm: rsa3072, padding: pss",
+        "algorithm: ecdsa-p256",
+        "algorithm: ecdsa-p384",
+    ];
+    for (options, algorithm) in [&[][..], &["-E"]].iter().cycle().zip(algorithms) {
         let bench = Bench::new();
         prepare(&bench, &tools, options);
+        let policy = format!("version: 1\nproduct: test\nroles:\n  bootloader: {{ {algorithm} }}\n");
+        bench.write("hsmsign.yaml", policy);
         bench.hsmsign(&SIGN).exits(0);
+        bench.hsmsign(&VERIFY).exits(0);
         let check = ["-f", "signed.itb", "-k", "spl.dtb"];
         let outcome = bench.tool(&fit_check_sign, &check);
-        assert!(outcome.stdout.contains("hsmsign-dev-bootloader+"), "{outcome:?}");
+        assert!(outcome.stdout.contains("hsmsign-dev-bootloader+"), "{algorithm}: {outcome:?}");
+        let mut bad = bench.read("signed.itb");
+        let at = bad.windows(7).position(|w| w == b"U-Boot\0").unwrap();
+        bad[at] ^= 1;
+        bench.write("signed.itb", bad);
+        assert_ne!(bench.try_tool(&fit_check_sign, &check).code, 0, "{algorithm}: tampered");
         bench.write("signed.itb", bench.read("u-boot.itb"));
-        assert_ne!(bench.try_tool(&fit_check_sign, &check).code, 0, "unsigned");
+        assert_ne!(bench.try_tool(&fit_check_sign, &check).code, 0, "{algorithm}: unsigned");
     }
 }
 
