@@ -33,7 +33,7 @@ UBOOT_SIGN_ENABLE = "0"
 FIT_KERNEL_SIGN_ENABLE = "0"
 FIT_GENERATE_KEYS = "0"
 
-def hsmsign_fit_sign_files(d, task):
+def hsmsign_fit_sign_files(d, task, suffix=''):
     import os, hsmsign.hooks
     options = (d.getVar('HSMSIGN_FIT_OPTIONS') or '').split()
     rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
@@ -46,24 +46,31 @@ def hsmsign_fit_sign_files(d, task):
         certificate = d.expand('${WORKDIR}/hsmsign-update.pem')
         hsmsign_run(d, ['keys', 'certificate', '--role', 'update', '-o', certificate])
         options += ['--update-certificate', certificate]
-    signed = 0
-    for name in hsmsign.hooks.fit_files(task, d.getVar('KERNEL_OUTPUT_DIR'), d.getVar('INITRAMFS_IMAGE')):
-        path = os.path.join(d.getVar('B'), name)
-        if os.path.exists(path):
-            hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
-            hsmsign_run(d, ['verify', 'fit', path])
-            signed += 1
-    return signed
+    for path in hsmsign_fit_paths(d, task):
+        hsmsign_run(d, ['sign', 'fit', path + suffix, '-o', path] + options)
+        hsmsign_run(d, ['verify', 'fit', path])
+
+def hsmsign_fit_paths(d, task):
+    import os, hsmsign.hooks
+    names = hsmsign.hooks.fit_files(task, d.getVar('KERNEL_OUTPUT_DIR'), d.getVar('INITRAMFS_IMAGE'))
+    return [path for path in (os.path.join(d.getVar('B'), name) for name in names) if os.path.exists(path)]
 
 # After the task that assembles: it begins from nothing each time, so no signature is ever left over.
 python hsmsign_fit_sign() {
-    task = 'do_' + d.getVar('BB_CURRENTTASK').replace('do_', '')
-    hsmsign_fit_sign_files(d, task)
+    hsmsign_fit_sign_files(d, 'do_' + d.getVar('BB_CURRENTTASK'))
+}
+
+# For a task of ours, which may run again without the one that assembles: it signs this copy.
+python hsmsign_fit_keep() {
+    import shutil
+    for path in hsmsign_fit_paths(d, 'do_' + d.getVar('BB_CURRENTTASK')):
+        shutil.copyfile(path, path + '.unsigned')
 }
 
 python do_hsmsign_fit() {
-    for task in ('do_assemble_fitimage', 'do_assemble_fitimage_initramfs'):
-        hsmsign_fit_sign_files(d, task)
+    import hsmsign.hooks
+    for task in hsmsign.hooks.ASSEMBLE:
+        hsmsign_fit_sign_files(d, task, '.unsigned')
 }
 
 python () {
@@ -74,7 +81,9 @@ python () {
         if task == own:
             # scarthgap assembles before do_install, and a root filesystem with kernel packages waits for that. So
             # with a root hash the FIT is signed on its way to the deploy directory; the packaged copy stays unsigned.
-            bb.build.addtask(task, 'do_deploy', 'do_install do_assemble_fitimage do_assemble_fitimage_initramfs', d)
+            bb.build.addtask(task, 'do_deploy', 'do_install %s' % ' '.join(hsmsign.hooks.ASSEMBLE), d)
+            for assemble in hsmsign.hooks.ASSEMBLE:
+                d.appendVarFlag(assemble, 'postfuncs', ' hsmsign_fit_keep')
         else:
             d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_sign')
         hsmsign_task(d, task)

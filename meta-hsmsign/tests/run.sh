@@ -35,7 +35,7 @@ if command -v oelint-adv >/dev/null; then
 	suppress=$(sed -n 's/^\([a-zA-Z_.]*\) .*/--suppress \1/p' tests/oelint-rules.txt)
 	# shellcheck disable=SC2046,SC2086 # file names and rules are words
 	found=$(oelint-adv --quiet --exit-zero --release scarthgap $suppress \
-		$(find recipes-* classes-* -name '*.bb' -o -name '*.bbclass' | LC_ALL=C sort) 2>&1)
+		$(find recipes-* dynamic-layers classes-* -name '*.bb' -o -name '*.bbclass' | LC_ALL=C sort) 2>&1)
 	if [ -n "$found" ]; then
 		printf '%s\n' "$found"
 		exit 1
@@ -47,7 +47,7 @@ fi
 
 echo '== shellcheck'
 if command -v shellcheck >/dev/null; then
-	shellcheck tests/run.sh && echo ok
+	find . -name '*.sh' -exec shellcheck {} + && echo ok
 else
 	skip 'shellcheck is not here'
 fi

@@ -12,6 +12,9 @@ _CLASSES = (
     ("swupdate", "swupdate-common", "hsmsign-swupdate"),
 )
 
+# scarthgap's tasks that assemble a FIT.
+ASSEMBLE = ("do_assemble_fitimage", "do_assemble_fitimage_initramfs")
+
 # What no hash tree can be put under, or what is no file system.
 _UNSUITABLE = ("tar", "cpio", "jffs2", "ubi", "ubifs", "wic", "iso", "container", "oci", "live", "hddimg")
 _OTHER_VERITY_CLASSES = ("dm-verity-img",)
@@ -32,7 +35,7 @@ def fit_tasks(inherits, root_hash):
         return ["do_compile"], None
     if root_hash:
         return ["do_hsmsign_fit"], "do_hsmsign_fit"
-    return ["do_assemble_fitimage", "do_assemble_fitimage_initramfs"], None
+    return list(ASSEMBLE), None
 
 
 def fit_files(task, output_directory, initramfs):

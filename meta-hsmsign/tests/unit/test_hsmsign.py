@@ -6,6 +6,7 @@ import pathlib
 import re
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -222,6 +223,49 @@ class Hooks(unittest.TestCase):
     def test_uuid_is_the_same_in_every_build(self):
         self.assertEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "b"))
         self.assertNotEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "c"))
+
+
+class Device(Scratch):
+    """The scripts that run on the device, on a node made here."""
+
+    TABLE = "0 8192 verity 1 DATA_DEVICE HASH_DEVICE 4096 4096 1024 1025 sha256 ab cd 2 root_hash_sig_key_desc hsmsign:rootfs\0"
+
+    def module(self, script):
+        file = LAYER / "dynamic-layers/openembedded-layer/recipes-core/initrdscripts/files/hsmsign.sh"
+        text = "fatal() { echo FATAL \"$@\"; exit 9; }\ndmsetup() { echo \"$@\"; }\n. %s\n%s" % (file, script)
+        environment = {"PATH": os.environ["PATH"], "HSMSIGN_NODE": str(self.path)}
+        done = subprocess.run(["sh", "-c", text], env=environment, stdout=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout.strip()
+
+    def test_root_is_opened_by_the_table(self):
+        self.write("dm-table", self.TABLE)
+        device = str(self.softhsm)
+        code, said = self.module("bootparam_root=%s; hsmsign_run; echo $bootparam_root $bootparam_ro" % device)
+        self.assertEqual((code, said.splitlines()), (0, [
+            "create hsmsign-root --readonly --table 0 8192 verity 1 %s %s 4096 4096 1024 1025 sha256 ab cd" % (device, device),
+            "/dev/mapper/hsmsign-root true",
+        ]))
+
+    def test_without_a_node_nothing_is_mounted(self):
+        self.assertEqual(self.module("bootparam_root=/dev/null; hsmsign_run; echo reached")[0], 9)
+
+    def test_a_refused_table_is_fatal(self):
+        self.write("dm-table", self.TABLE)
+        self.assertEqual(self.module("dmsetup() { false; }; bootparam_root=/dev/null; hsmsign_run; echo reached")[0], 9)
+
+    def test_the_table_is_the_signers(self):
+        self.assertIn("DATA_DEVICE HASH_DEVICE", (SIGNER / "src/format/verity/table.rs").read_text())
+
+    def test_swupdate_key(self):
+        file = LAYER / "dynamic-layers/swupdate/recipes-support/hsmsign-swupdate-key/files/50-hsmsign.sh"
+        self.write("update-certificate", "PEM")
+        environment = {"PATH": os.environ["PATH"], "HSMSIGN_NODE": str(self.path), "HSMSIGN_KEY_FILE": str(self.path / "key"), "SWUPDATE_ARGS": "-v"}
+        script = ["sh", "-c", ". %s; echo $SWUPDATE_ARGS" % file]
+        self.assertEqual(subprocess.check_output(script, env=environment, text=True).strip(), "-v -k %s" % (self.path / "key"))
+        self.assertEqual((self.path / "key").read_text(), "PEM")
+        (self.path / "update-certificate").unlink()
+        subprocess.run(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+        self.assertEqual((self.path / "key").read_text(), "", "a stale key must not stay")
 
 
 class Documentation(unittest.TestCase):
