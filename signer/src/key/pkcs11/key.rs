@@ -2,7 +2,7 @@
 
 use super::{Selector, Token, mechanism};
 use crate::{
-    crypto::{KeyMaterial, PublicKey, Scheme, Signature},
+    crypto::{Fingerprint, KeyMaterial, PublicKey, Scheme, Signature},
     key::KeyError,
     policy::{Authorized, KeyFacts, SigningMode},
     request::Request,
@@ -25,6 +25,7 @@ pub(in crate::key) struct TokenKey {
     handle: ObjectHandle,
     label: String,
     public_key: PublicKey,
+    fingerprint: Fingerprint,
     /// Set if the key wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE).
     pin_each_time: Option<Zeroizing<String>>,
     /// Which of the possible mechanisms worked last.
@@ -59,6 +60,7 @@ impl TokenKey {
             token: Arc::clone(token),
             handle,
             label: selector.to_string(),
+            fingerprint: Fingerprint::of(&public_key),
             public_key,
             pin_each_time,
             preferred: AtomicUsize::new(0),
@@ -105,7 +107,7 @@ impl TokenKey {
         request: &Request,
     ) -> Result<Signature, KeyError> {
         let unfit = |reason: &str| KeyError::Unfit { label: self.label.clone(), reason: reason.into() };
-        if authorized.fingerprint() != crate::crypto::Fingerprint::of(&self.public_key) {
+        if authorized.fingerprint() != self.fingerprint {
             return Err(unfit("the policy's leave is for another key"));
         }
         if authorized.role() != request.role {
