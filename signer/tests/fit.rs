@@ -287,6 +287,18 @@ fn what_goes_wrong_is_said_and_leaves_nothing() {
 }
 
 #[test]
+fn names_in_artifacts_cannot_forge_output() {
+    let Some(bench) = signed(&[]) else { return };
+    let fdtput = find_tool("fdtput").unwrap();
+    let node = "/configurations/conf-1/signature-1";
+    bench.tool(&fdtput, &["-t", "s", "out", node, "key-name-hint", "x\n\u{1b}[2Jok  all is well"]);
+    bench.tool(&fdtput, &["-t", "s", "out", node, "algo", "sha256,none\u{1b}[1A"]);
+    let outcome = bench.hsmsign(&["verify", "fit", "out"]).exits(7).says(r"x\n\u{1b}[2Jok  all is well");
+    let said = [outcome.stdout, outcome.stderr].concat();
+    assert!(!said.contains('\u{1b}') && !said.contains("\nok  all"), "{said}");
+}
+
+#[test]
 fn hostile_trees_are_refused_by_name_and_place() {
     let bench = Bench::new();
     bench.hsmsign(&["keys", "check"]).exits(0);

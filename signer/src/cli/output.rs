@@ -110,7 +110,21 @@ impl Output {
 
 /// A closed stderr is no reason to fail.
 fn stderr_line(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(&line.to_string(), &['\n', '\t']));
+}
+
+/// `text` with control characters escaped, but for those in `keep`: names and hints come from artifacts, and
+/// must neither steer a terminal nor forge a line of a report.
+fn printable(text: &str, keep: &[char]) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() && !keep.contains(&character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    safe
 }
 
 fn render(report: &Report) -> String {
@@ -121,7 +135,7 @@ fn render(report: &Report) -> String {
             Verdict::Warn => "warn",
             Verdict::Fail => "FAIL",
         };
-        text.push_str(&format!("{mark} {}: {}\n", check.place, check.detail));
+        text.push_str(&format!("{mark} {}\n", printable(&format!("{}: {}", check.place, check.detail), &[])));
     }
     for signed in &report.signed_by {
         text.push_str(&format!("signed {} by {} ({})\n", signed.place, signed.fingerprint, signed.algorithm));
