@@ -7,7 +7,18 @@ use std::path::PathBuf;
 
 /// Signs firmware with keys held in an HSM.
 #[derive(Debug, Parser)]
-#[command(name = "hsmsign", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    name = "hsmsign",
+    version,
+    propagate_version = true,
+    max_term_width = 100,
+    after_help = "Examples:\n  hsmsign init\n  hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb\n  \
+                  hsmsign verify fit fitImage.signed\n  hsmsign doctor",
+    after_long_help = "Examples:\n  hsmsign init\n  hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb\n  \
+                  hsmsign verify fit fitImage.signed\n  hsmsign doctor\n\n\
+                  Exit codes: 0 done, 1 internal fault, 2 usage, 3 configuration (also doctor with findings), 4 refused by \
+                  policy (also keys check), 5 token or PIN, 6 malformed artifact, 7 verification failed, 8 file access."
+)]
 pub struct Cli {
     /// Options that every command takes.
     #[command(flatten)]
