@@ -3,7 +3,7 @@
 use super::{FitError, SIGNER_NAME, image::Fit, properties as p};
 use crate::{
     crypto::{KeyType, Scheme},
-    format::fdt::NodeId,
+    format::{control_dtb::crypto_name, fdt::NodeId},
     policy::Mode,
     request::{Identity, Role},
 };
@@ -30,17 +30,6 @@ pub(super) struct Notes {
     pub(super) notes: Vec<String>,
     /// What weakens the result.
     pub(super) warnings: Vec<String>,
-}
-
-/// U-Boot's name of what a key signs with.
-pub(super) fn crypto_name(key_type: KeyType) -> &'static str {
-    match key_type {
-        KeyType::Rsa2048 => "rsa2048",
-        KeyType::Rsa3072 => "rsa3072",
-        KeyType::Rsa4096 => "rsa4096",
-        KeyType::EcdsaP256 => "ecdsa256",
-        KeyType::EcdsaP384 => "ecdsa384",
-    }
 }
 
 /// How long a signature by a key is, in bytes.

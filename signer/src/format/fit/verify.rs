@@ -5,12 +5,12 @@ use super::{
     hash::{Content, HashNode, ImageHash, Job, hash_all},
     image::Fit,
     properties as p,
-    signature_node::crypto_name,
 };
 use crate::{
     crypto::{Digest, HashAlgorithm, PublicKey, Scheme, Signature, SignatureAlgorithm},
     format::{
         Source,
+        control_dtb::crypto_name,
         fdt::{Fdt, NodeId},
     },
     report::{Report, SignedBy, Verdict},
