@@ -287,6 +287,53 @@ fn what_goes_wrong_is_said_and_leaves_nothing() {
 }
 
 #[test]
+fn a_full_disk_is_an_error_and_leaves_the_old_file() {
+    let Some(bench) = signed(&[]) else { return };
+    let old = bench.write("out", b"what stood there before");
+    // A limit on file sizes (in blocks of 512 bytes) fails a write as a full disk does; the signal is ignored.
+    let limited = format!("trap '' XFSZ; ulimit -f 100; exec \"$0\" sign fit fit -o {}", old.display());
+    let command = bench.command::<&str>(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &limited]).arg(command.get_program()).current_dir(bench.directory());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let before = bench.files();
+    let outcome = shell.output().unwrap();
+    assert_eq!(outcome.status.code(), Some(8), "{}", String::from_utf8_lossy(&outcome.stderr));
+    assert_eq!(bench.files(), before);
+    assert_eq!(bench.read("out"), b"what stood there before");
+}
+
+#[test]
+fn a_kill_at_any_moment_leaves_the_old_file_or_the_new_one() {
+    let Some(bench) = signed(&["-E"]) else { return };
+    let new = bench.read("out");
+    let tree = bench.read("u-boot.dtb");
+    let started = std::time::Instant::now();
+    bench.hsmsign(&["sign", "fit", "fit", "-o", "again", "--control-dtb", "u-boot.dtb"]).exits(0);
+    let whole = started.elapsed();
+    for step in 0..16 {
+        bench.write("out", b"old");
+        let mut child = bench
+            .command(&["-q", "sign", "fit", "fit", "-o", "out", "--control-dtb", "u-boot.dtb"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(whole * step / 14);
+        let _ = child.kill();
+        child.wait().unwrap();
+        let found = bench.read("out");
+        assert!(found == b"old" || found == new, "step {step}: {} bytes", found.len());
+        assert!(bench.read("u-boot.dtb") == tree);
+    }
+}
+
+#[test]
 fn names_in_artifacts_cannot_forge_output() {
     let Some(bench) = signed(&[]) else { return };
     let fdtput = find_tool("fdtput").unwrap();
