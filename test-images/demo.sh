@@ -83,9 +83,6 @@ kinds() { python3 "$tamper" --list | awk -F '\t' -v artifact="$1" '$1 == artifac
 what() { python3 "$tamper" --list | awk -F '\t' -v a="$1" -v k="$2" '$1 == a && $2 == k { print $3 }'; }
 
 # ---------------------------------------------------------------------------------------------------
-title 'Keys: a SoftHSMv2 token, made on first use'
-"$hsmsign" keys list
-
 title 'Signing'
 # The order is that of trust: what a later stage needs stands in the stage before it.
 hs sign rootfs "$images/rootfs.squashfs" -o signed/rootfs.squashfs
@@ -104,6 +101,9 @@ hs sign bootloader --fit build/u-boot.itb -o signed/u-boot.itb --spl-dtb signed/
 
 hs sign swu --description "$images/sw-description" --image signed/rootfs.squashfs --image signed/fit.itb \
 	-o signed/update.swu
+
+title 'Keys: a SoftHSMv2 token, made by the first signature'
+"$hsmsign" keys list
 
 title 'Which artifact was signed by which key'
 fingerprint() { "$hsmsign" keys public --role "$1" --format der | sha256sum | cut -c1-32; }
