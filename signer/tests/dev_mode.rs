@@ -331,6 +331,19 @@ fn a_kill_at_any_moment_is_mended_by_the_next_use() {
 }
 
 #[test]
+fn a_kill_while_softhsm_rewrites_its_token_is_mended_by_the_next_use() {
+    let bench = bench();
+    let before = signs(&bench, "dev");
+    let token = fs::read_dir(bench.path("dev/tokens")).unwrap().next().unwrap().unwrap().path();
+    let object = token.join("token.object");
+    let whole = fs::read(&object).unwrap();
+    for len in [0, whole.len() / 2] {
+        fs::write(&object, &whole[..len]).unwrap();
+        assert_eq!(signs(&bench, "dev"), before, "{len}");
+    }
+}
+
+#[test]
 fn every_interrupted_step_is_done_again() {
     let bench = bench();
     // As a kill leaves them: what comes after the missing file is missing, or is half of it.

@@ -1,7 +1,8 @@
 //! The dev directory: where it is, whose it is, and the files in it.
 //!
 //! `set-id` names the set of keys before they exist; `pin` opens the token; `tokens/` is SoftHSMv2's;
-//! `token` says that the token is complete; `certificates/ROLE-TYPE.pem` says the same of one key.
+//! `token` says that the token is complete, `certificates/ROLE-TYPE.pem` the same of one key; `token.spare`
+//! mends the token.
 
 use crate::{
     crypto::KeyType,
@@ -215,6 +216,43 @@ impl DevDirectory {
         let path = self.file("tokens");
         fs::remove_dir_all(&path).map_err(KeyError::file("clear", &path))?;
         self.make_directory("tokens")
+    }
+
+    /// Keeps a copy of what makes `tokens/` a token, for [`mend_token`](Self::mend_token).
+    pub(super) fn keep_spare_token(&self) -> Result<(), KeyError> {
+        for name in self.token_objects()? {
+            if let Some(bytes) = self.read(&name)? {
+                self.write("token.spare", &bytes, 0o600)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts that copy back if a killed process left a stump.
+    ///
+    /// SoftHSMv2 (2.6.1) writes its token object anew at each login, in place: killed at that moment, it
+    /// leaves an empty file and no token. Only flags differ between the copy and what was there. A process
+    /// that is just writing loses no more than these.
+    pub(super) fn mend_token(&self) -> Result<(), KeyError> {
+        let Some(spare) = self.read("token.spare")? else { return Ok(()) };
+        for name in self.token_objects()? {
+            if self.read(&name)?.is_some_and(|bytes| bytes.len() < spare.len()) {
+                let _lock = self.lock()?;
+                self.write(&name, &spare, 0o600)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `tokens/SERIAL/token.object`, of which there is one.
+    fn token_objects(&self) -> Result<Vec<String>, KeyError> {
+        let path = self.file("tokens");
+        let entries = fs::read_dir(&path).map_err(KeyError::file("read", &path))?;
+        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+        Ok(names
+            .map(|name| format!("tokens/{name}/token.object"))
+            .filter(|n| self.file(n).exists())
+            .collect())
     }
 
     /// The role's certificate, DER; `None` if the key was not completed yet.

@@ -33,6 +33,7 @@ pub(super) fn ensure(
         }
         Ok(roles)
     };
+    directory.mend_token()?;
     if directory.read("token")?.is_some() && missing(directory)?.is_empty() {
         return Ok(open(directory, &load(softhsm)?, false)?);
     }
@@ -47,6 +48,7 @@ pub(super) fn ensure(
         // The security officer's PIN is forgotten: nothing here is worth resetting.
         let module = load(softhsm)?;
         Token::initialize(&module, &token_label(directory)?, &pin, &random_hex(16)?)?;
+        directory.keep_spare_token()?;
         directory.write("token", token_label(directory)?.as_bytes(), 0o600)?;
     }
     let module = load(softhsm)?;
