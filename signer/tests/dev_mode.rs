@@ -363,6 +363,31 @@ fn every_interrupted_step_is_done_again() {
 }
 
 #[test]
+fn files_that_do_not_belong_together_are_named_with_their_remedy() {
+    let bench = bench();
+    signs(&bench, "good");
+    let damages: [(&str, &str, &dyn Fn()); 4] = [
+        ("`pin` does not open", "bad", &|| drop(bench.write("bad/pin", "0123"))),
+        ("`set-id` is not", "bad", &|| drop(bench.write("bad/set-id", "../../etc"))),
+        ("holds no token", "bad", &|| {
+            fs::remove_dir_all(bench.path("bad/tokens")).unwrap();
+            fs::create_dir(bench.path("bad/tokens")).unwrap();
+        }),
+        ("of another key", "bad", &|| {
+            let certificates = bench.path("bad/certificates");
+            fs::copy(certificates.join("rootfs-rsa2048.pem"), certificates.join("fit-rsa2048.pem")).unwrap();
+        }),
+    ];
+    for (complaint, directory, damage) in damages {
+        bench.tool(Path::new("/bin/cp"), &["-r", "good", directory]);
+        damage();
+        let outcome = bench.hsmsign(&[&["--dev-dir", directory], &SIGN[..]].concat());
+        outcome.exits(5).says(complaint).says("remove the directory");
+        fs::remove_dir_all(bench.path(directory)).unwrap();
+    }
+}
+
+#[test]
 fn a_directory_that_has_moved_keeps_its_keys() {
     let bench = bench();
     let before = signs(&bench, "dev");

@@ -7,9 +7,6 @@ use std::path::{Path, PathBuf};
 /// Whatever keeps a token from signing.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// No key is configured for the role.
-    #[error("no token is configured for role `{0}`")]
-    NoToken(Role),
     /// SoftHSMv2 is in none of the usual places.
     #[error("SoftHSMv2's PKCS#11 module `libsofthsm2.so` is not installed")]
     SoftHsmMissing,
@@ -225,8 +222,7 @@ impl KeyError {
                     .into(),
             ),
             Self::Load { .. } => Some("check the module's path and that its own service runs".into()),
-            Self::NoToken(_)
-            | Self::SoftHsmRefused { .. }
+            Self::SoftHsmRefused { .. }
             | Self::File { .. }
             | Self::Environment(_)
             | Self::Pkcs11 { .. }

@@ -199,11 +199,16 @@ impl DevDirectory {
         if id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Ok(id);
         }
-        Err(KeyError::DevDirectory {
+        Err(self.damaged("`set-id` is not 16 hexadecimal digits"))
+    }
+
+    /// Files that do not belong together: nothing that a process which was killed leaves behind.
+    pub(super) fn damaged(&self, reason: impl Into<String>) -> KeyError {
+        KeyError::DevDirectory {
             path: self.path.clone(),
-            reason: "`set-id` is not 16 hexadecimal digits".into(),
+            reason: reason.into(),
             hint: "remove the directory; new development keys are made on next use".into(),
-        })
+        }
     }
 
     /// Whether the set id was chosen already.

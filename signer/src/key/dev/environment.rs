@@ -130,3 +130,79 @@ fn kept_entries(list: Option<&OsString>, separators: &[u8], keep: impl Fn(&OsStr
     let separator = separators.get(..1).unwrap_or_default();
     OsStr::from_bytes(&kept.join(separator)).to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    fn cleaned(pairs: &[(&str, &str)]) -> Environment {
+        let mut clean = clean(&environment(pairs), Path::new("/dev-dir/softhsm2.conf"));
+        assert_eq!(clean.remove(OsStr::new("SOFTHSM2_CONF")).unwrap(), "/dev-dir/softhsm2.conf");
+        clean
+    }
+
+    #[test]
+    fn what_tells_libraries_what_to_do_goes() {
+        let hostile = [
+            ("LD_PRELOAD", "/evil.so"),
+            ("LD_AUDIT", "/evil.so"),
+            ("LD_LIBRARY_PATH", "/evil"),
+            ("SOFTHSM2_CONF", "/evil"),
+            ("PKCS11_MODULE_PATH", "/evil.so"),
+            ("P11_KIT_SERVER_ADDRESS", "unix:path=/evil"),
+            ("OPENSSL_CONF", "/evil"),
+            ("OPENSSL_MODULES", "/evil"),
+            ("GCONV_PATH", "/evil"),
+            ("GLIBC_TUNABLES", "x"),
+            ("PSEUDO_PREFIX", "/evil"),
+            ("HSMSIGN_STARTED_AGAIN", "1"),
+        ];
+        assert_eq!(cleaned(&hostile), Environment::new());
+    }
+
+    #[test]
+    fn what_people_and_builds_set_stays() {
+        let harmless = [("HOME", "/h"), ("LC_ALL", "C"), ("HSMSIGN_MODE", "dev"), ("SOURCE_DATE_EPOCH", "1")];
+        assert_eq!(cleaned(&harmless), environment(&harmless));
+    }
+
+    #[test]
+    fn of_the_loaders_variables_only_pseudos_part_stays() {
+        let bitbake = [
+            ("LD_PRELOAD", "/sysroot/lib/pseudo/lib/libpseudo.so:/evil.so"),
+            ("LD_LIBRARY_PATH", "/sysroot/usr/bin/../lib/pseudo/lib:/sysroot/lib/pseudo/lib64:/evil"),
+            ("PSEUDO_PREFIX", "/sysroot"),
+            ("PSEUDO_LOCALSTATEDIR", "/work/pseudo"),
+            ("LD_AUDIT", "/evil.so"),
+        ];
+        let kept = environment(&[
+            ("LD_PRELOAD", "/sysroot/lib/pseudo/lib/libpseudo.so"),
+            ("LD_LIBRARY_PATH", "/sysroot/usr/bin/../lib/pseudo/lib:/sysroot/lib/pseudo/lib64"),
+            ("PSEUDO_PREFIX", "/sysroot"),
+            ("PSEUDO_LOCALSTATEDIR", "/work/pseudo"),
+        ]);
+        assert_eq!(cleaned(&bitbake), kept);
+    }
+
+    proptest! {
+        #[test]
+        fn cleaning_twice_is_cleaning_once(
+            pairs in proptest::collection::btree_map(
+                "(LD_PRELOAD|LD_LIBRARY_PATH|PSEUDO_[A-C]|PSEUDO_PREFIX|HOME|LC_[A-C]|[A-Z]{1,4})",
+                "[a/:. ]{0,8}(libpseudo.so)?[ :]?(/p/libpseudo.so)?",
+                0..6,
+            )
+        ) {
+            let current: Environment =
+                pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+            let conf = Path::new("/conf");
+            let once = clean(&current, conf);
+            prop_assert_eq!(clean(&once, conf), once);
+        }
+    }
+}

@@ -93,7 +93,10 @@ impl DevToken {
     pub fn key(&self, role: Role) -> Result<DevKey, Error> {
         let key_type = self.settings.key_type(role);
         let label = key_label(role, key_type);
-        let key = TokenKey::find(&self.token, &Selector::label(&label), None, None)?;
+        let key = TokenKey::find(&self.token, &Selector::label(&label), None, None).map_err(|e| match e {
+            KeyError::NotFound(reason) => self.directory.damaged(reason),
+            other => other,
+        })?;
         let own_token = provision::token_label(&self.directory)?;
         let authorized =
             self.settings.policy.authorize(role, &own_token, &self.token.facts(), &key.facts())?;
@@ -104,8 +107,8 @@ impl DevToken {
         let certified = certificate::public_key(&certificate)
             .map_err(|reason| KeyError::Certificate { label: label.clone(), reason })?;
         if certified != *key.public_key() {
-            let reason = "it is of another key than the token's".into();
-            return Err(KeyError::Certificate { label, reason }.into());
+            let reason = format!("the certificate of `{label}` is of another key than the token's");
+            return Err(self.directory.damaged(reason).into());
         }
         let identity = Identity {
             role,

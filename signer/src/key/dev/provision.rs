@@ -76,11 +76,14 @@ pub(super) fn token_label(directory: &DevDirectory) -> Result<String, KeyError> 
 fn open(directory: &DevDirectory, module: &Arc<Module>, read_write: bool) -> Result<Token, KeyError> {
     let label = token_label(directory)?;
     let (slot, info) = own_token(module, &label)?
-        .ok_or_else(|| KeyError::NotFound(format!("the dev directory holds no token `{label}`")))?;
+        .ok_or_else(|| directory.damaged(format!("`tokens` holds no token `{label}`")))?;
     let pin = directory.read("pin")?.unwrap_or_default();
     let pin = Zeroizing::new(String::from_utf8_lossy(&pin).into_owned());
     let token = Token::open(module, slot, info, read_write)?;
-    token.login(Some(&pin))?;
+    token.login(Some(&pin)).map_err(|e| match e {
+        KeyError::PinRefused { .. } => directory.damaged("`pin` does not open its token"),
+        other => other,
+    })?;
     Ok(token)
 }
 

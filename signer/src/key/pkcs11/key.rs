@@ -26,8 +26,9 @@ pub(in crate::key) struct TokenKey {
     label: String,
     public_key: PublicKey,
     fingerprint: Fingerprint,
-    /// Set if the key wants the PIN before each signature (CKA_ALWAYS_AUTHENTICATE).
-    pin_each_time: Option<Zeroizing<String>>,
+    /// Set if the key wants a login before each signature (CKA_ALWAYS_AUTHENTICATE): with this PIN, or on
+    /// the token's own keypad.
+    login_each_time: Option<Option<Zeroizing<String>>>,
     /// Which of the possible mechanisms worked last.
     preferred: AtomicUsize,
 }
@@ -54,15 +55,15 @@ impl TokenKey {
             // Some tokens (Luna) answer with an error: then it is false.
             super::object::attribute(&token.session(), handle, AttributeType::AlwaysAuthenticate)
         };
-        let pin_each_time =
-            pin.filter(|_| matches!(always_authenticate, Some(Attribute::AlwaysAuthenticate(true)))).cloned();
+        let login_each_time =
+            matches!(always_authenticate, Some(Attribute::AlwaysAuthenticate(true))).then(|| pin.cloned());
         Ok(Self {
             token: Arc::clone(token),
             handle,
             label: selector.to_string(),
             fingerprint: Fingerprint::of(&public_key),
             public_key,
-            pin_each_time,
+            login_each_time,
             preferred: AtomicUsize::new(0),
         })
     }
@@ -188,12 +189,13 @@ impl TokenKey {
     }
 
     fn attempt(&self, session: &Session, attempt: &mechanism::Attempt<'_>) -> Result<Vec<u8>, CkError> {
-        let Some(pin) = &self.pin_each_time else {
+        let Some(pin) = &self.login_each_time else {
             return session.sign(&attempt.mechanism, self.handle, &attempt.data);
         };
         // PKCS#11 3.2, section 5.6.5 (C_Login): the PIN goes between C_SignInit and the data.
         session.sign_init(&attempt.mechanism, self.handle)?;
-        session.login(UserType::ContextSpecific, Some(&AuthPin::from(pin.as_str())))?;
+        let pin = pin.as_ref().map(|p| AuthPin::from(p.as_str()));
+        session.login(UserType::ContextSpecific, pin.as_ref())?;
         session.sign_update(&attempt.data)?;
         session.sign_final()
     }
