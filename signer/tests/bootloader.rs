@@ -325,3 +325,38 @@ fn another_mode_replaces_the_key_and_release_accepts_no_dev_key() {
     token.bench.write("dev.dtb", dev);
     token.bench.hsmsign(&["verify", "bootloader", "--control-dtb", "dev.dtb"]).exits(0);
 }
+
+#[test]
+fn real_u_boots_that_end_in_their_tree() {
+    let boards = ["malta64el", "maltael", "qemu-x86", "qemu-x86_64"];
+    let binaries = boards.map(|b| format!("/usr/lib/u-boot/{b}/u-boot.bin"));
+    let binaries: Vec<_> = binaries.iter().filter(|b| std::path::Path::new(b).is_file()).collect();
+    if binaries.is_empty() {
+        common::skip("u-boot-qemu is not installed");
+        return;
+    }
+    let bench = Bench::new();
+    for binary in binaries {
+        let before = bench.read(binary);
+        bench.write("u-boot.bin", &before);
+        let sign = ["--json", "sign", "bootloader", "--u-boot-bin", "u-boot.bin"];
+        let outcome = bench.hsmsign(&sign).exits(0);
+        let json: serde_json::Value = serde_json::from_str(&outcome.stdout).unwrap();
+        let old_total = usize::try_from(json["control_tree"]["total_bytes"][0].as_u64().unwrap()).unwrap();
+        let after = bench.read("u-boot.bin");
+        let tree_at = (0..before.len() - 40)
+            .rfind(|at| {
+                before[*at..].starts_with(&[0xd0, 0x0d, 0xfe, 0xed]) && before.len() - at >= old_total
+            })
+            .unwrap();
+        assert!(after[..tree_at] == before[..tree_at], "{binary}: the program was changed");
+        bench.hsmsign(&["verify", "bootloader", "--u-boot-bin", "u-boot.bin"]).exits(0);
+        // Another reader takes the tree for one, with all that was in it.
+        let Some(fdtget) = find_tool("fdtget") else { return };
+        bench.write("tree.dtb", &after[tree_at..]);
+        let nodes = bench.tool(&fdtget, &["-l", "tree.dtb", "/"]).stdout;
+        bench.write("tree.dtb", &before[tree_at..]);
+        let old_nodes = bench.tool(&fdtget, &["-l", "tree.dtb", "/"]).stdout;
+        assert_eq!(nodes, format!("signature\n{old_nodes}"), "{binary}");
+    }
+}
