@@ -5,7 +5,7 @@
 mod common;
 mod cpio;
 
-use common::{Bench, Outcome, find_tool, optional_tool, skip};
+use common::{Bench, Outcome, find_tool, optional_tool, skip, token::TestToken};
 use cpio::{Checksum, Member, pack, unpack};
 use std::{
     fs::File,
@@ -79,6 +79,8 @@ fn swupdate(program: &Path, bench: &Bench, key: &str, bundle: &str) -> bool {
     let accepted = text.contains("SWUPDATE successful");
     assert!(accepted || !output.status.success(), "{text}");
     assert!(!accepted || !text.contains("ERROR"), "{text}");
+    // Shown when a test fails.
+    eprintln!("{text}");
     accepted
 }
 
@@ -269,6 +271,57 @@ fn ecdsa_signatures_of_every_length_leave_the_payloads_in_place() {
         swupdate_says(true, &bench, "update.pem", "out.swu");
         assert_eq!(unpack(&bench.read("out.swu"))[2].data, bench.read("rootfs.img"));
     }
+}
+
+#[test]
+fn release_bundles_carry_the_chain_to_a_root() {
+    let Some(openssl) = find_tool("openssl") else { return };
+    let Some(token) = TestToken::softhsm() else { return };
+    let bench = &token.bench;
+    token.generate("rsa:2048", "k", &["--id", "01"]);
+    let pin = token.public_key("k");
+    token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=k", &[&pin], "");
+    for (name, file, text) in [
+        ("authority", "ca.ext", "basicConstraints=critical,CA:TRUE\n"),
+        ("signer", "leaf.ext", "extendedKeyUsage=emailProtection\nkeyUsage=critical,digitalSignature\n"),
+    ] {
+        bench.write(file, format!("[{name}]\n{text}"));
+    }
+    let openssl = |line: &str| bench.tool(&openssl, &line.split(' ').collect::<Vec<_>>());
+    openssl("req -x509 -newkey rsa:2048 -nodes -keyout root.key -out root.pem -subj /CN=root -days 9");
+    openssl("req -new -newkey rsa:2048 -nodes -keyout inter.key -out inter.csr -subj /CN=inter");
+    let ca = "-CA root.pem -CAkey root.key -CAcreateserial -days 9 -extfile ca.ext -extensions authority";
+    openssl(&format!("x509 -req -in inter.csr -out inter.pem {ca}"));
+    let ca = "-CA inter.pem -CAkey inter.key -set_serial 7 -days 9 -extfile leaf.ext -extensions signer";
+    openssl(&format!("x509 -new -force_pubkey k.pem -subj /CN=leaf -out leaf.pem {ca}"));
+    bench.write(
+        "hsmsign.yaml",
+        format!(
+            "version: 1\nproduct: test\nroles:\n  update: {{ algorithm: rsa2048 }}\nrelease:\n  rehearsal: true\n  \
+             keys:\n    update:\n      token: hsm\n      uri: \"pkcs11:token=hsm;object=k\"\n      \
+             pins: [\"{pin}\"]\n      certificate: leaf.pem\n      chain: [inter.pem]\n"
+        ),
+    );
+    bench.write("sw-description", DESCRIPTION);
+    bench.write("rootfs.img", "image");
+    bench.write("app.bin", "app");
+    let sign = ["sign", "swu", "--description", "sw-description", "--image", "rootfs.img", "app.bin"];
+    token.hsmsign(&[&sign[..], &["-o", "out.swu"]].concat()).exits(0).says("REHEARSAL");
+    // 2022.12 takes intermediates from its key file alone, newer ones from the message too.
+    bench.write("both.pem", [bench.read("root.pem"), bench.read("inter.pem")].concat());
+    swupdate_says(true, bench, "both.pem", "out.swu");
+    if let Some(program) = optional_tool("SWUPDATE_CMS") {
+        assert!(swupdate(&program, bench, "root.pem", "out.swu"));
+    }
+    for trust in [&[][..], &["--trust", "root.pem"], &["--trust", "inter.pem"], &["--trust", "leaf.pem"]] {
+        token.hsmsign(&[&["verify", "swu", "out.swu"], trust].concat()).exits(0);
+    }
+    // Without the intermediate nothing leads to the root; swupdate wants it in the message or in its file.
+    let policy = String::from_utf8(bench.read("hsmsign.yaml")).unwrap();
+    bench.write("hsmsign.yaml", policy.replace("chain: [inter.pem]", "chain: []"));
+    token.hsmsign(&[&sign[..], &["-o", "short.swu"]].concat()).exits(0);
+    swupdate_says(false, bench, "root.pem", "short.swu");
+    verify(bench, "short.swu", &["--trust", "root.pem"]).exits(7).says("not acceptable");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! `sign blob` and `verify blob` with the real binary, judged by OpenSSL.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "these are tests")]
+
+mod common;
+
+use common::{Bench, Outcome, find_tool};
+
+fn bench(algorithm: &str) -> Bench {
+    let bench = Bench::new();
+    bench.write("hsmsign.yaml", format!("version: 1\nproduct: test\nroles:\n  update: {{ {algorithm} }}\n"));
+    bench.write("blob", vec![7; 3_000_001]);
+    bench.hsmsign(&["keys", "certificate", "--role", "update", "-o", "update.pem"]).exits(0);
+    bench.hsmsign(&["keys", "public", "--role", "update", "-o", "update.pub"]).exits(0);
+    bench
+}
+
+fn sign(bench: &Bench, format: &str, output: &str) -> Outcome {
+    bench.hsmsign(&["sign", "blob", "blob", "--role", "update", "--format", format, "-o", output])
+}
+
+fn verify(bench: &Bench, format: &str, signature: &str, more: &[&str]) -> Outcome {
+    let head = ["verify", "blob", "blob", "--role", "update", "--format", format, "--signature", signature];
+    bench.hsmsign(&[&head[..], more].concat())
+}
+
+fn flip(bench: &Bench, name: &str, from_end: usize) {
+    let mut bytes = bench.read(name);
+    let place = bytes.len() - from_end;
+    bytes[place] ^= 1;
+    bench.write(name, bytes);
+}
+
+/// OpenSSL on both forms.
+fn openssl_accepts(bench: &Bench, hash: &str, options: &[&str]) -> Option<[bool; 2]> {
+    let openssl = find_tool("openssl")?;
+    let hash = format!("-{hash}");
+    let raw = ["dgst", &hash, "-verify", "update.pub", "-signature", "raw"];
+    let raw = bench.try_tool(&openssl, &[&raw[..], options, &["blob"]].concat()).code == 0;
+    let cms = ["cms", "-verify", "-binary", "-inform", "DER", "-in", "cms", "-content", "blob"];
+    let more = ["-CAfile", "update.pem", "-purpose", "any", "-out", "/dev/null"];
+    let cms = bench.try_tool(&openssl, &[&cms[..], &more].concat()).code == 0;
+    Some([raw, cms])
+}
+
+#[test]
+fn openssl_accepts_both_forms_of_every_algorithm_and_refuses_changes() {
+    for (algorithm, hash, options) in [
+        ("algorithm: rsa2048", "sha256", &[][..]),
+        ("algorithm: rsa3072, padding: pss, hash: sha384", "sha384", &["-sigopt", "rsa_padding_mode:pss"]),
+        ("algorithm: ecdsa-p256", "sha256", &[]),
+        ("algorithm: ecdsa-p384, hash: sha384", "sha384", &[]),
+    ] {
+        let bench = bench(algorithm);
+        for format in ["raw", "cms"] {
+            sign(&bench, format, format).exits(0);
+            verify(&bench, format, format, &[]).exits(0);
+            verify(&bench, format, format, &["--trust", "update.pem"]).exits(0);
+            verify(&bench, format, format, &["--trust", "update.pub"]).exits(0);
+        }
+        if let Some(judged) = openssl_accepts(&bench, hash, options) {
+            assert_eq!(judged, [true, true], "{algorithm}");
+        }
+        flip(&bench, "blob", 1_000_000);
+        for format in ["raw", "cms"] {
+            verify(&bench, format, format, &[]).exits(7);
+        }
+        if let Some(judged) = openssl_accepts(&bench, hash, options) {
+            assert_eq!(judged, [false, false], "{algorithm}");
+        }
+    }
+}
+
+#[test]
+fn changed_signatures_and_other_keys_are_refused() {
+    let bench = bench("algorithm: rsa2048");
+    bench.hsmsign(&["keys", "certificate", "--role", "rootfs", "-o", "rootfs.pem"]).exits(0);
+    for format in ["raw", "cms"] {
+        sign(&bench, format, format).exits(0);
+        verify(&bench, format, format, &["--trust", "rootfs.pem"]).exits(7);
+        let role = ["verify", "blob", "blob", "--role", "rootfs", "--format", format, "--signature", format];
+        bench.hsmsign(&role).exits(7);
+        flip(&bench, format, 20);
+        verify(&bench, format, format, &[]).exits(7);
+        flip(&bench, format, 20);
+        let bytes = bench.read(format);
+        bench.write(format, &bytes[..bytes.len() - 1]);
+        verify(&bench, format, format, &[]).exits(if format == "raw" { 7 } else { 6 });
+        bench.write(format, b"");
+        verify(&bench, format, format, &[]).exits(if format == "raw" { 7 } else { 6 });
+    }
+    bench.write("long", vec![0; 100_000]);
+    verify(&bench, "raw", "long", &[]).exits(6);
+}
+
+#[test]
+fn nothing_is_written_when_nothing_is_signed() {
+    let bench = bench("algorithm: rsa2048");
+    let before = bench.files();
+    let off = ["--mode", "off", "sign", "blob", "blob", "--role", "update", "--format", "raw", "-o", "s"];
+    bench.hsmsign(&off).exits(4);
+    bench.hsmsign(&["sign", "blob", "gone", "--role", "update", "--format", "raw", "-o", "s"]).exits(8);
+    bench.hsmsign(&["sign", "blob", "blob", "--role", "none", "--format", "raw", "-o", "s"]).exits(2);
+    bench.hsmsign(&["sign", "blob", "blob", "--role", "update", "--format", "raw", "-o", "no/s"]).exits(8);
+    assert_eq!(bench.files(), before);
+}
