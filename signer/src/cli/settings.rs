@@ -182,8 +182,9 @@ impl Settings {
     /// since it names code that is loaded and where PINs are read.
     pub(super) fn load_host(&self) -> Result<HostConfig, Error> {
         let Some(file) = &self.host_file else { return Ok(HostConfig::default()) };
-        let text = read_text(&file.value)?;
-        check_writers(&file.value)?;
+        let opened = File::open(&file.value).map_err(Error::file("read", &file.value))?;
+        check_writers(&opened, &file.value)?;
+        let text = read_text(opened, &file.value)?;
         HostConfig::parse(&text).map_err(|fault| fault.in_file(&file.value).into())
     }
 }
@@ -201,7 +202,7 @@ pub(super) struct PolicyFile {
 
 impl PolicyFile {
     fn load(path: &Path) -> Result<Self, Error> {
-        let text = read_text(path)?;
+        let text = read_text(File::open(path).map_err(Error::file("read", path))?, path)?;
         let config = Config::parse(&text).map_err(|fault| fault.in_file(path))?;
         Ok(Self { path: Some(path.to_owned()), text, config })
     }
@@ -242,10 +243,9 @@ impl PolicyFile {
 }
 
 /// Reads a configuration file, however long it claims to be.
-fn read_text(path: &Path) -> Result<String, Error> {
+fn read_text(file: File, path: &Path) -> Result<String, Error> {
     const LIMIT_BYTES: u64 = 1 << 20;
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(Error::file("read", path))?;
     file.take(LIMIT_BYTES).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
@@ -257,9 +257,10 @@ fn read_text(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Refuses host settings that another user could have written.
-fn check_writers(path: &Path) -> Result<(), Error> {
-    let stat = rustix::fs::stat(path).map_err(|e| Error::file("read", path)(e.into()))?;
+/// Refuses host settings that another user could have written. The open file is asked, which nobody can
+/// exchange before it is read.
+fn check_writers(file: &File, path: &Path) -> Result<(), Error> {
+    let stat = rustix::fs::fstat(file).map_err(|e| Error::file("read", path)(e.into()))?;
     let (reason, hint) = if !is_own_or_roots(stat.st_uid) {
         ("belongs to another user", format!("chown root {}", path.display()))
     } else if stat.st_mode & 0o022 != 0 {
@@ -336,7 +337,8 @@ mod tests {
         std::fs::write(&path, "version: 1\n").unwrap();
         for (mode, good) in [(0o644, true), (0o600, true), (0o664, false), (0o646, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(check_writers(&path).is_ok(), good, "{mode:o}");
+            let file = File::open(&path).unwrap();
+            assert_eq!(check_writers(&file, &path).is_ok(), good, "{mode:o}");
         }
     }
 }
