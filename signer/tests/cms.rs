@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests are tests
 
+mod common;
+
+use common::find_tool;
 use hsmsign::{
     crypto::{HashAlgorithm, KeyMaterial, PublicKey, Scheme, Signature, SignatureAlgorithm},
     format::cms::{self, ChainRules, CmsError, KnownSigner, Message, Options, Purpose},
@@ -39,12 +42,14 @@ fn openssl_ok(directory: &Path, arguments: &[&str]) {
 }
 
 impl Pki {
-    fn new(key_options: &[&str], usage: &str) -> Self {
+    /// `None` without OpenSSL's command line.
+    fn new(key_options: &[&str], usage: &str) -> Option<Self> {
+        find_tool("openssl")?;
         let pki = Self { directory: tempfile::tempdir().unwrap() };
         pki.certificate("root", None, key_options, "basicConstraints=critical,CA:true");
         pki.certificate("mid", Some("root"), key_options, "basicConstraints=critical,CA:true");
         pki.certificate("signer", Some("mid"), key_options, usage);
-        pki
+        Some(pki)
     }
 
     fn path(&self) -> &Path {
@@ -139,7 +144,7 @@ fn openssl_accepts_every_algorithm_and_refuses_tampering() {
         [(RSA, &[Scheme::RsaPkcs1v15, Scheme::RsaPss]), (P256, &[Scheme::Ecdsa]), (P384, &[Scheme::Ecdsa])];
     let time = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000));
     for (key_options, schemes) in schemes {
-        let pki = Pki::new(key_options, EMAIL);
+        let Some(pki) = Pki::new(key_options, EMAIL) else { return };
         std::fs::write(pki.path().join("evil"), b"payloae").unwrap();
         pki.certificate("stranger", None, key_options, "basicConstraints=critical,CA:true");
         for scheme in schemes {
@@ -165,7 +170,7 @@ fn openssl_accepts_every_algorithm_and_refuses_tampering() {
 #[test]
 fn openssl_smime_accepts_the_kernels_form() {
     for (key_options, scheme) in [(RSA, Scheme::RsaPkcs1v15), (P256, Scheme::Ecdsa)] {
-        let pki = Pki::new(key_options, EMAIL);
+        let Some(pki) = Pki::new(key_options, EMAIL) else { return };
         pki.certificate("stranger", None, key_options, "basicConstraints=critical,CA:true");
         let algorithm = SignatureAlgorithm { scheme, hash: HashAlgorithm::Sha256 };
         pki.sign(b"0123456789abcdef", algorithm, BARE);
@@ -193,7 +198,7 @@ fn we_accept_what_openssl_signs_and_refuse_it_when_changed() {
         (P384, &["-md", "sha512"]),
     ];
     for (key_options, sign_options) in cases {
-        let pki = Pki::new(key_options, EMAIL);
+        let Some(pki) = Pki::new(key_options, EMAIL) else { return };
         std::fs::write(pki.path().join("content"), b"payload").unwrap();
         let sign = ["cms", "-sign", "-binary", "-outform", "DER", "-in", "content", "-out", "message"];
         let signer = ["-signer", "signer.pem", "-inkey", "signer.key", "-md", "sha256"];
@@ -214,7 +219,7 @@ fn we_accept_what_openssl_signs_and_refuse_it_when_changed() {
 /// Chains: an intermediate is needed, purpose and dates count, foreign roots do not.
 #[test]
 fn chains_are_judged_by_anchor_purpose_and_date() {
-    let pki = Pki::new(P256, EMAIL);
+    let Some(pki) = Pki::new(P256, EMAIL) else { return };
     pki.certificate("stranger", None, P256, "basicConstraints=critical,CA:true");
     let algorithm = SignatureAlgorithm { scheme: Scheme::Ecdsa, hash: HashAlgorithm::Sha256 };
     let content = HashAlgorithm::Sha256.digest(b"payload");
@@ -248,7 +253,9 @@ fn chains_are_judged_by_anchor_purpose_and_date() {
 /// Certificates for code signing pass as such, and not as S/MIME ones.
 #[test]
 fn code_signing_certificates_are_told_from_smime_ones() {
-    let pki = Pki::new(P256, "extendedKeyUsage=codeSigning\nkeyUsage=critical,digitalSignature");
+    let Some(pki) = Pki::new(P256, "extendedKeyUsage=codeSigning\nkeyUsage=critical,digitalSignature") else {
+        return;
+    };
     let algorithm = SignatureAlgorithm { scheme: Scheme::Ecdsa, hash: HashAlgorithm::Sha256 };
     let content = HashAlgorithm::Sha256.digest(b"payload");
     let message = Message::parse(&pki.sign(b"payload", algorithm, FULL)).unwrap();
@@ -261,7 +268,7 @@ fn code_signing_certificates_are_told_from_smime_ones() {
 /// OpenSSL compares certificates byte by byte, and their signatures are over those bytes.
 #[test]
 fn certificates_go_in_byte_for_byte() {
-    let pki = Pki::new(P256, EMAIL);
+    let Some(pki) = Pki::new(P256, EMAIL) else { return };
     let algorithm = SignatureAlgorithm { scheme: Scheme::Ecdsa, hash: HashAlgorithm::Sha256 };
     let message = Message::parse(&pki.sign(b"payload", algorithm, FULL)).unwrap();
     let mut expected = vec![pki.der("signer"), pki.der("mid")];

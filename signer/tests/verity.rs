@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)] // helpers of tests are tests
 
+mod common;
+
+use common::find_tool;
 use hsmsign::{
     crypto::HashAlgorithm,
     format::verity::{BlockSize, Parameters, Tree, Uuid, Work, build},
@@ -10,17 +13,6 @@ use hsmsign::{
 use std::{fs::File, num::NonZeroUsize, path::Path, process::Command};
 
 const UUID: &str = "6f1b2c3d-4e5f-8071-92a3-b4c5d6e7f809";
-
-/// veritysetup, or `None` where it is missing; CI must have it.
-fn veritysetup() -> Option<Command> {
-    let path = ["/usr/sbin/veritysetup", "/sbin/veritysetup", "/usr/bin/veritysetup"];
-    let found = path.into_iter().find(|p| Path::new(p).exists());
-    assert!(found.is_some() || std::env::var_os("CI").is_none(), "veritysetup is missing");
-    if found.is_none() {
-        eprintln!("skipped: veritysetup is missing");
-    }
-    found.map(Command::new)
-}
 
 /// Data in which blocks differ, some of them all zero.
 fn data(len: usize) -> Vec<u8> {
@@ -94,8 +86,13 @@ fn cases() -> Vec<Case> {
 
 /// Runs `veritysetup format` and returns its root hash.
 fn format(data: &Path, hash: &Path, more: &[String]) -> Option<String> {
-    let mut command = veritysetup()?;
-    let output = command.arg("format").arg(data).arg(hash).args(more).output().unwrap();
+    let output = Command::new(find_tool("veritysetup")?)
+        .arg("format")
+        .arg(data)
+        .arg(hash)
+        .args(more)
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{more:?}: {}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().find_map(|l| l.strip_prefix("Root hash:").map(|h| h.trim().to_owned()))
