@@ -382,7 +382,7 @@ class Bench:
         def screen():
             return tmux("capture-pane", "-p").stdout
 
-        def wait(pattern, seconds=240):
+        def wait(pattern, seconds=60):
             end = time.time() + seconds
             while time.time() < end:
                 if re.search(pattern, screen()):
@@ -395,13 +395,13 @@ class Bench:
                 tmux("send-keys", name)
                 time.sleep(0.4)
         try:
-            wait("Target options")
-            keys("End", "Enter")  # external options are the last menu
+            wait("Target options", 600)
+            keys("E", "Enter")  # the hot key of "External options"
             wait("hsmsign: signed images")
-            keys("Enter")
+            keys("Down", "Enter")  # below the heading with the tree's name
             wait(r"Sign images \(off\)")
             say("  ok: menuconfig shows the choice")
-            keys("Home", "Enter")
+            keys("Enter")
             wait(r"\(X\) off")
             keys("Down", "h")
             wait("Development keys in a software token")

@@ -24,14 +24,12 @@ HSMSIGN_VERSION = checkout
 endif
 HSMSIGN_SOURCE = hsmsign-$(HSMSIGN_VERSION)-vendored.tar.gz
 HSMSIGN_SITE = file://$(DL_DIR)/hsmsign
-BR_NO_CHECK_HASH_FOR += $(HSMSIGN_SOURCE)
 
 # host-rustc, which brings cargo, is a download dependency of cargo packages
 define HOST_HSMSIGN_PACK_CHECKOUT
-	mkdir -p $(HSMSIGN_DL_DIR)
-	test -e $(HSMSIGN_DL_DIR)/$(HSMSIGN_SOURCE) || \
-		PATH=$(BR_PATH) CARGO_HOME=$(BR_CARGO_HOME) \
-		$(HSMSIGN_PACK) -o $(HSMSIGN_DL_DIR)/$(HSMSIGN_SOURCE)
+	mkdir -p $(DL_DIR)/hsmsign
+	PATH=$(BR_PATH) CARGO_HOME=$(BR_CARGO_HOME) \
+		$(HSMSIGN_PACK) -o $(DL_DIR)/hsmsign/$(HSMSIGN_SOURCE)
 endef
 HOST_HSMSIGN_PRE_DOWNLOAD_HOOKS += HOST_HSMSIGN_PACK_CHECKOUT
 endif
@@ -58,3 +56,8 @@ endef
 HOST_HSMSIGN_POST_LEGAL_INFO_HOOKS += HOST_HSMSIGN_CRATE_LICENSES
 
 $(eval $(host-cargo-package))
+
+# The sum of what was packed here, for BR2_DOWNLOAD_FORCE_CHECK_HASHES
+ifeq ($(HSMSIGN_ARCHIVE),)
+HOST_HSMSIGN_HASH_FILES += $(DL_DIR)/hsmsign/$(HSMSIGN_SOURCE).hash
+endif

@@ -4,7 +4,8 @@
 # on Cargo.lock alone.
 #
 #   pack-source.sh --version        version and digest of the checkout
-#   pack-source.sh -o ARCHIVE       write the archive (cargo fetches the crates)
+#   pack-source.sh -o ARCHIVE       write the archive and ARCHIVE.hash, if they are
+#                                   not there (cargo fetches the crates)
 
 set -euo pipefail
 export LC_ALL=C
@@ -56,6 +57,7 @@ gather_licenses() {
 pack() {
 	local archive="${1}" work base
 	archive="$(realpath -m "${archive}")"
+	if [ -e "${archive}" ] && [ -e "${archive}.hash" ]; then return; fi
 	base="hsmsign-$(version)"
 	command -v cargo > /dev/null || fail "cargo is not in PATH; crates cannot be fetched"
 	work="$(mktemp -d "${archive}.XXXXXX")"
@@ -70,6 +72,8 @@ pack() {
 	cd "${work}"
 	tar --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
 		--mtime=@0 -cf - "${base}" | gzip -9n > "${work}/archive"
+	printf 'sha256  %s  %s\n' "$(sha256sum < "${work}/archive" | cut -d ' ' -f 1)" \
+		"$(basename "${archive}")" > "${archive}.hash"
 	mv "${work}/archive" "${archive}"
 }
 
