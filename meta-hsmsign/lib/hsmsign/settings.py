@@ -123,7 +123,11 @@ def _check_release(variables, file):
 def _check_dev(variables, collections):
     softhsm = variables.get("HSMSIGN_SOFTHSM")
     if softhsm:
-        _check_file("HSMSIGN_SOFTHSM", softhsm, 'HSMSIGN_SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"')
+        line = 'HSMSIGN_SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"'
+        _check_file("HSMSIGN_SOFTHSM", softhsm, line)
+        # Asked here, since in a task's user namespace root's files cannot be told from other users'.
+        if os.stat(softhsm).st_uid not in (0, os.geteuid()):
+            raise _wrong("HSMSIGN_SOFTHSM", softhsm, "it belongs to another user, neither you nor root", line)
     elif "openembedded-layer" not in collections:
         raise _wrong(
             "HSMSIGN_SOFTHSM", "", "",
@@ -134,8 +138,16 @@ def _check_dev(variables, collections):
     if not os.path.isabs(directory):
         raise _wrong("HSMSIGN_DEV_DIR", directory, "not an absolute path", line)
     try:
-        return devset.set_id(directory)
+        identity = devset.set_id(directory)
     except OSError as error:
         raise _wrong("HSMSIGN_DEV_DIR", directory, (error.strerror or str(error)).lower(), line) from None
     except ValueError as error:
         raise _wrong("HSMSIGN_DEV_DIR", directory, str(error), line) from None
+    if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
+        raise _wrong("HSMSIGN_DEV_DIR", directory, "this user cannot write there", line)
+    found = os.stat(directory)
+    if found.st_uid != os.geteuid():
+        raise _wrong("HSMSIGN_DEV_DIR", directory, "it belongs to another user", line + ", or copy that directory")
+    if found.st_mode & 0o022:
+        raise _wrong("HSMSIGN_DEV_DIR", directory, "others can write to it", line + ", or chmod go-w it")
+    return identity

@@ -98,6 +98,26 @@ class Settings(Scratch):
         (self.path / "dev/set-id").write_text("not an id")
         self.refused(self.dev(), "HSMSIGN_DEV_DIR", "16 hexadecimal digits")
 
+    def test_dev_directory_of_others(self):
+        settings.check(self.dev(), [], [], ["core"])
+        os.chmod(self.path / "dev", 0o777)
+        self.refused(self.dev(), "HSMSIGN_DEV_DIR", "others can write to it", "chmod go-w")
+
+    @unittest.skipIf(os.geteuid() == 0, "root writes everywhere")
+    def test_dev_directory_that_is_read_only(self):
+        settings.check(self.dev(), [], [], ["core"])
+        os.chmod(self.path / "dev", 0o500)
+        self.refused(self.dev(), "HSMSIGN_DEV_DIR", "cannot write there", "write HSMSIGN_DEV_DIR =")
+
+    @unittest.skipUnless(os.geteuid() == 0, "only root gives files away")
+    def test_somebody_elses(self):
+        os.chown(self.softhsm, 12345, 12345)
+        self.refused(self.dev(), "HSMSIGN_SOFTHSM", "belongs to another user")
+        os.chown(self.softhsm, 0, 0)
+        settings.check(self.dev(), [], [], ["core"])
+        os.chown(self.path / "dev", 12345, 12345)
+        self.refused(self.dev(), "HSMSIGN_DEV_DIR", "belongs to another user")
+
     def test_hooks(self):
         settings.check(self.dev(HOOKS=""), [], [], ["core"])
         self.refused(self.dev(HOOKS="fit rootfs"), "unknown hook `rootfs`")
