@@ -314,6 +314,25 @@ fn twenty_processes_at_once_make_one_set_of_keys() {
 }
 
 #[test]
+fn parallel_tasks_do_not_disturb_each_other() {
+    let bench = bench();
+    signs(&bench, "dev");
+    // SoftHSMv2 alone loses about one login in thirty here.
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let bench = &bench;
+            scope.spawn(move || {
+                for _ in 0..12 {
+                    let output = format!("signature-{thread}");
+                    let words = ["--dev-dir", "dev", "sign", "blob", "input", "--role", "fit"];
+                    bench.hsmsign(&[&words[..], &["--format", "raw", "-o", &output]].concat()).exits(0);
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_kill_at_any_moment_is_mended_by_the_next_use() {
     let bench = bench();
     for milliseconds in [5, 12, 20, 40, 80, 150, 300, 500, 800, 1200] {

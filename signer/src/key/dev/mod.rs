@@ -93,13 +93,15 @@ impl DevToken {
     pub fn key(&self, role: Role) -> Result<DevKey, Error> {
         let key_type = self.settings.key_type(role);
         let label = key_label(role, key_type);
+        let lock = self.directory.lock()?;
         let key = TokenKey::find(&self.token, &Selector::label(&label), None, None).map_err(|e| match e {
             KeyError::NotFound(reason) => self.directory.damaged(reason),
             other => other,
         })?;
+        let facts = key.facts();
+        drop(lock);
         let own_token = provision::token_label(&self.directory)?;
-        let authorized =
-            self.settings.policy.authorize(role, &own_token, &self.token.facts(), &key.facts())?;
+        let authorized = self.settings.policy.authorize(role, &own_token, &self.token.facts(), &facts)?;
         let certificate = self
             .directory
             .certificate(role, key_type)?

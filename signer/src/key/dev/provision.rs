@@ -17,8 +17,8 @@ use zeroize::Zeroizing;
 /// Opens the directory's token, complete with every role's key.
 ///
 /// Each step ends with a file that appears whole: `set-id`, `pin`, `token`, one certificate a key. A
-/// process that finds one missing does that step again under the lock; one that finds all of them takes
-/// no lock.
+/// process that finds one missing does that step again. All of it happens under the directory's lock, since
+/// SoftHSMv2 does not survive logins at the same time; signing needs no lock.
 pub(super) fn ensure(
     directory: &DevDirectory,
     softhsm: &Path,
@@ -33,11 +33,11 @@ pub(super) fn ensure(
         }
         Ok(roles)
     };
+    let _lock = directory.lock()?;
     directory.mend_token()?;
     if directory.read("token")?.is_some() && missing(directory)?.is_empty() {
         return Ok(open(directory, &load(softhsm)?, false)?);
     }
-    let _lock = directory.lock()?;
     if !directory.has_set_id() {
         directory.write("set-id", random_hex(8)?.as_bytes(), 0o644)?;
     }
