@@ -257,6 +257,15 @@ fn an_untrusted_key_of_ours_fails_and_a_foreign_one_warns() {
     assert!(found.1.contains("untrusted key hsmsign-dev-fit"), "{found:?}");
     let (foreign, _) = put_key(&with, &entry("acme", ec_key()), &ours, &|_| false).unwrap();
     assert_eq!(worst(&report(&foreign, &[rsa_key().clone()])).0, Verdict::Warn);
+    // ... unless one required key suffices: then the foreign one opens the device by itself.
+    let mut fdt = Fdt::parse(&foreign).unwrap();
+    let signature = fdt.find("/signature").unwrap();
+    fdt.set_string(signature, "required-mode", "any").unwrap();
+    let edits = fdt.edits(crate::format::fdt::Tail::Moves { alignment: 4 }).unwrap();
+    let any = edits.apply(&foreign, 1 << 20).unwrap();
+    let found = worst(&report(&any, &[rsa_key().clone()]));
+    assert_eq!(found.0, Verdict::Fail);
+    assert!(found.1.contains("it alone suffices"), "{found:?}");
     // Under another name it is still not the trusted key.
     assert_eq!(worst(&report(&with, &[ec_key().clone()])).0, Verdict::Fail);
 }
