@@ -166,7 +166,7 @@ impl FromStr for HostPath {
         if Path::new(text).is_absolute() {
             return Ok(Self(text.into()));
         }
-        Err(format!("`{text}` is not an absolute path, expected one that begins with `/`"))
+        Err(format!("not an absolute path: `{text}`, expected one that begins with `/`"))
     }
 }
 

@@ -292,7 +292,7 @@ impl FromStr for TokenName {
         if (1..=64).contains(&text.len()) && text.chars().all(fits) {
             return Ok(Self(text.to_owned()));
         }
-        Err(format!("`{text}` is not a token's name, expected letters, digits, `-`, `_`, `.`"))
+        Err(format!("not a token's name: `{text}`, expected letters, digits, `-`, `_`, `.`"))
     }
 }
 
@@ -318,9 +318,7 @@ impl FromStr for CertificatePath {
         let path = PathBuf::from(text);
         let relative = path.components().all(|c| !matches!(c, Component::RootDir | Component::Prefix(_)));
         if text.is_empty() || !relative {
-            return Err(format!(
-                "`{text}` is a path of one machine, expected a path relative to hsmsign.yaml"
-            ));
+            return Err(format!("a path of one machine: `{text}`, expected a path relative to hsmsign.yaml"));
         }
         Ok(Self(path))
     }

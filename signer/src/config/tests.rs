@@ -208,6 +208,21 @@ fn host_complaints_show_no_pin() {
 
 proptest! {
     #[test]
+    fn no_damage_elsewhere_brings_a_pin_to_light(
+        at in 0..HOST.len(), with in "[ \\n\\t'\"\\[\\]{}:,#&*!|>-]{1,3}", form in 0usize..4,
+    ) {
+        let key = HOST.find("pin: {").unwrap();
+        let secret = ["pin: 98765432", "pin: '98765432'", "pin: { value: 98765432 }", "pin:\n      98765432"];
+        // The key itself stays: without it nobody could tell that a PIN follows.
+        prop_assume!(at <= key || at > key + 3);
+        let text = format!("{}{with}{}", &HOST[..at], &HOST[at..]);
+        let text = text.replacen("pin: { file: /etc/hsmsign/boot }", secret[form], 1);
+        if let Err(fault) = HostConfig::parse(&text) {
+            prop_assert!(!rendered(&fault).contains("98765432"), "{}\n{}", text, rendered(&fault));
+        }
+    }
+
+    #[test]
     fn any_damage_of_host_settings_gives_settings_or_a_fault(
         at in 0..HOST.len(), with in ".{0,3}", len in 0usize..20,
     ) {

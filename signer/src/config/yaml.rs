@@ -62,18 +62,18 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Fault {
         _ => Place::of_error(text, error),
     };
     let (path, rest) = split_path(&message);
-    let (what, expected) = match rest.split_once(", expected ") {
+    let (what, expected) = match rest.rsplit_once(", expected ") {
         Some((what, expected)) => (what, Some(expected)),
         None => (rest, None),
     };
     let line = line_of(text, place.line);
-    // serde quotes what it met, which may be a PIN in the wrong place.
-    let hides = mentions_pin(path) || mentions_pin(line);
-    let path = if hides { path.split(':').next().unwrap_or_default() } else { path };
-    let what = match what {
-        what if hides && what.starts_with("invalid") => "the value has the wrong form".to_owned(),
-        what if hides => hide_quoted(what),
-        what => what.to_owned(),
+    let near_pin = mentions_pin(path) || mentions_pin(line);
+    let what = unquote(what, near_pin);
+    let path = if near_pin || path.contains(char::REPLACEMENT_CHARACTER) {
+        let odd = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '.' | '_' | '-' | '[' | ']');
+        path.split(odd).next().unwrap_or_default()
+    } else {
+        path
     };
     let hint = match expected {
         Some("u64" | "u32" | "u16" | "i32") => Some("expected a whole number".into()),
@@ -86,7 +86,7 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Fault {
         None => None,
     };
     // serde speaks of Rust's fields and types.
-    let known = PHRASES.iter().any(|p| what.starts_with(p)) || rest.starts_with(MARK) || hides;
+    let known = PHRASES.iter().any(|p| what.starts_with(p)) || rest.starts_with(MARK);
     let what = what
         .trim_start_matches(MARK)
         .replacen("unknown field", "unknown key", 1)
@@ -125,15 +125,29 @@ fn take_places(message: &str) -> (String, Option<(usize, usize)>) {
     (text, last)
 }
 
-/// Blanks whatever stands in backticks and is not a plain word.
-fn hide_quoted(what: &str) -> String {
+/// Takes out of a sentence what it quotes from the file, where that may be or hold a PIN.
+///
+/// A value of the wrong type is never repeated: the excerpt shows it, where it may be shown. One of
+/// several lines, such as a block that was meant as a mapping, can hold anything.
+fn unquote(what: &str, near_pin: bool) -> String {
+    let before = |quote: &[char]| what.split(quote).next().unwrap_or_default().trim_end().to_owned();
+    if near_pin && what.starts_with("invalid") {
+        return "the value has the wrong form".into();
+    }
+    if what.starts_with("invalid") {
+        return before(&['`', '"']);
+    }
     let plain = |word: &str| word.chars().all(|c| c.is_ascii_alphabetic() || matches!(c, '-' | '_'));
-    let parts: Vec<&str> = what
-        .split('`')
-        .enumerate()
-        .map(|(i, part)| if i % 2 == 1 && !plain(part) { "…" } else { part })
-        .collect();
-    parts.join("`")
+    let quoted: Vec<&str> = what.split('`').collect();
+    let harmless = match quoted.as_slice() {
+        [_] => true,
+        [_, word, _] => plain(word),
+        _ => false,
+    };
+    if harmless || !(near_pin || mentions_pin(what) || what.contains(char::REPLACEMENT_CHARACTER)) {
+        return what.to_owned();
+    }
+    format!("{} `…`", before(&['`']))
 }
 
 fn line_of(text: &str, line: usize) -> &str {
