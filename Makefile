@@ -13,7 +13,7 @@ unexport HSMSIGN_MODE HSMSIGN_CONFIG HSMSIGN_HOST_CONFIG HSMSIGN_DEV_DIR HSMSIGN
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: deps
 deps: ## Install missing Debian packages (sudo when not root); checks for Rust
@@ -38,6 +38,20 @@ test: ## Run all tests, from nothing
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build images
 	$(CARGO) test --locked --workspace
+	@$(MAKE) --no-print-directory test-layers
+
+# Python tools of the layer tests, in a place of their own; what they judge is bound to these versions.
+PYTHON_TOOLS := $(CURDIR)/target/tools/python
+$(PYTHON_TOOLS)/.installed: Makefile
+	python3 -m venv $(PYTHON_TOOLS)
+	$(PYTHON_TOOLS)/bin/pip install -q --disable-pip-version-check \
+		kconfiglib==14.1.0 bitbake-setup==2.19.0 oelint-adv==9.11.2 oelint-data==1.5.26 oelint-parser==8.13.2
+	@touch $@
+
+.PHONY: test-layers
+test-layers: $(PYTHON_TOOLS)/.installed ## Test the Yocto layer and the Buildroot tree without a checkout of either
+	PATH=$(PYTHON_TOOLS)/bin:$$PATH meta-hsmsign/tests/run.sh
+	PATH=$(PYTHON_TOOLS)/bin:$$PATH buildroot-package/tests/run.sh
 
 .PHONY: bench
 bench: ## Compare speed and memory with the tools a user would use instead

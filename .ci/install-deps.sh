@@ -33,6 +33,7 @@ demo    cpio                               initramfs, and the reference for .swu
 demo    e2fsprogs                          mke2fs and debugfs, make the ext4 root filesystem
 demo    squashfs-tools                     mksquashfs, makes the squashfs root filesystem
 demo    python3                            makes the tampered copies (standard library only)
+judges  python3-venv                       a place inside target/ for the Python tools of the layer tests
 judges  p11-kit                            PKCS#11 over a socket: a module that is not SoftHSM
 judges  p11-kit-modules                    p11-kit-client.so, the other end of that socket
 judges  libp11-kit-dev                     PKCS#11 header for the module that plays other tokens' quirks

@@ -25,7 +25,7 @@ export PYTHONDONTWRITEBYTECODE=1
 python3 -m unittest -q test_hooks test_package
 
 # kconfiglib comes from PyPI, into a directory of its own
-modules="${XDG_CACHE_HOME:-${HOME}/.cache}/hsmsign-tests/kconfiglib-14.1.0"
+modules="$(cd ../.. && pwd)/target/tests/kconfiglib-14.1.0"
 export PYTHONPATH="${modules}"
 if ! python3 -c 'import kconfiglib' 2> /dev/null; then
 	python3 -m pip install --quiet --disable-pip-version-check --no-deps \
