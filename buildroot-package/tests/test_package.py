@@ -1,9 +1,12 @@
 """The package recipe against the source it builds: licences, hashes, archive."""
 
 import hashlib
+import os
 import pathlib
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -36,6 +39,21 @@ class Package(unittest.TestCase):
 
         self.assertRegex(version(), r"^\d+\.\d+\.\d+-[0-9a-f]{12}\n$")
         self.assertEqual(version(), version())
+
+    @unittest.skipUnless(shutil.which("cargo"), "cargo is not installed")
+    def test_packed_source_needs_no_network(self):
+        """An empty cargo home and --offline: every crate must come out of the archive."""
+        with tempfile.TemporaryDirectory() as place:
+            archive = pathlib.Path(place) / "source.tar.gz"
+            subprocess.run([PACK, "-o", archive], check=True)
+            digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+            self.assertEqual(pathlib.Path(f"{archive}.hash").read_text(), f"sha256  {digest}  source.tar.gz\n")
+            subprocess.run(["tar", "-C", place, "-xf", archive], check=True)
+            source = next(pathlib.Path(place).glob("hsmsign-*/signer"))
+            subprocess.run(["cargo", "metadata", "--offline", "--locked", "--format-version", "1"], cwd=source,
+                           env={**os.environ, "CARGO_HOME": f"{place}/home"}, check=True, capture_output=True)
+            index = (source.parent / "LICENSES-crates/INDEX.tsv").read_text().splitlines()
+            self.assertTrue(index and all(row.split("\t")[1] for row in index), "a crate names no licence")
 
     def test_rust_that_the_menu_asks_for(self):
         """Kconfig refuses releases of Buildroot whose Rust is older than the crate's rust-version."""

@@ -67,7 +67,13 @@ pack() {
 	list_files | tar -C "${checkout}" -cf - -T - | tar -C "${work}/${base}" -xf -
 	cd "${work}/${base}"
 	mkdir -p .cargo
-	cargo vendor --quiet --locked --versioned-dirs VENDOR >> .cargo/config.toml
+	# --quiet would silence the configuration on standard output too
+	cargo vendor --locked --versioned-dirs VENDOR >> .cargo/config.toml 2> vendor.log || {
+		cat vendor.log >&2
+		fail "cargo cannot fetch the crates"
+	}
+	rm vendor.log
+	grep -q "vendored-sources" .cargo/config.toml || fail "cargo vendor wrote no configuration"
 	gather_licenses
 	cd "${work}"
 	tar --sort=name --format=gnu --owner=0 --group=0 --numeric-owner --mode=u=rwX,go=rX \
