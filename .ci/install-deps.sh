@@ -34,6 +34,7 @@ demo    e2fsprogs                          mke2fs and debugfs, make the ext4 roo
 demo    squashfs-tools                     mksquashfs, makes the squashfs root filesystem
 demo    python3                            makes the tampered copies (standard library only)
 judges  python3-venv                       a place inside target/ for the Python tools of the layer tests
+judges  libarchive-tools                   bsdtar, a second reader of cpio archives
 judges  p11-kit                            PKCS#11 over a socket: a module that is not SoftHSM
 judges  p11-kit-modules                    p11-kit-client.so, the other end of that socket
 judges  libp11-kit-dev                     PKCS#11 header for the module that plays other tokens' quirks

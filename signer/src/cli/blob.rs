@@ -1,6 +1,6 @@
 //! `sign blob` and `verify blob`: a detached signature of any file.
 
-use super::{Context, args::TrustArgs};
+use super::{Context, options::TrustArgs};
 use crate::{
     crypto::{Digest, HashAlgorithm, Hasher, PublicKeyError, Scheme, Signature},
     error::Error,

@@ -2,7 +2,7 @@
 
 use super::{
     Output,
-    args::{Global, TrustArgs},
+    options::{Global, TrustArgs},
     release,
     settings::{Given, PolicyFile, Settings, Surroundings},
     trust_file,

@@ -2,8 +2,8 @@
 
 use super::{
     Context,
-    args::TrustArgs,
     control_tree::{PendingTree, TreeResult},
+    options::TrustArgs,
 };
 use crate::{
     crypto::PublicKey,

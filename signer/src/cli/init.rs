@@ -2,7 +2,7 @@
 
 use super::{
     Context, Output,
-    args::Global,
+    options::Global,
     settings::{Given, Settings, Surroundings},
 };
 use crate::{

@@ -10,6 +10,7 @@ mod doctor;
 mod fit;
 mod init;
 mod keys;
+mod options;
 mod output;
 mod release;
 mod rootfs;

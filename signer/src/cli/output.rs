@@ -1,6 +1,6 @@
 //! Results on stdout, everything else on stderr.
 
-use super::args::Global;
+use super::options::Global;
 use crate::{
     error::Error,
     report::{Report, Verdict},

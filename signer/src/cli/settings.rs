@@ -1,6 +1,6 @@
 //! Settings of one run, each with where it came from: command line, environment, file, default.
 
-use super::args::Global;
+use super::options::Global;
 use crate::{
     config::{Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
     error::Error,

@@ -1,7 +1,7 @@
 //! `verify bootloader`.
 
 use crate::{
-    cli::{Context, args::TrustArgs},
+    cli::{Context, options::TrustArgs},
     crypto::PublicKey,
     error::Error,
     format::{

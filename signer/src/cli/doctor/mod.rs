@@ -5,7 +5,7 @@ mod release;
 
 use super::{
     Output,
-    args::Global,
+    options::Global,
     settings::{Given, PolicyFile, Resolved, Settings, Surroundings},
 };
 use crate::{

@@ -2,7 +2,7 @@
 
 use super::{Beside, locate, on_all_cores};
 use crate::{
-    cli::{Context, args::TrustArgs},
+    cli::{Context, options::TrustArgs},
     crypto::Digest,
     error::Error,
     format::{

@@ -2,7 +2,7 @@
 
 use super::{form, read_payloads};
 use crate::{
-    cli::{Context, args::TrustArgs},
+    cli::{Context, options::TrustArgs},
     error::Error,
     format::swu::{self, Bundle, SIGNATURE_NAME, Trusted},
     io::FileSource,

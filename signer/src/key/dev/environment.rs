@@ -177,14 +177,14 @@ mod tests {
             ("LD_PRELOAD", "/sysroot/lib/pseudo/lib/libpseudo.so:/evil.so"),
             ("LD_LIBRARY_PATH", "/sysroot/usr/bin/../lib/pseudo/lib:/sysroot/lib/pseudo/lib64:/evil"),
             ("PSEUDO_PREFIX", "/sysroot"),
-            ("PSEUDO_LOCALSTATEDIR", "/work/pseudo"),
+            ("PSEUDO_LOCALSTATEDIR", "/build/pseudo"),
             ("LD_AUDIT", "/evil.so"),
         ];
         let kept = environment(&[
             ("LD_PRELOAD", "/sysroot/lib/pseudo/lib/libpseudo.so"),
             ("LD_LIBRARY_PATH", "/sysroot/usr/bin/../lib/pseudo/lib:/sysroot/lib/pseudo/lib64"),
             ("PSEUDO_PREFIX", "/sysroot"),
-            ("PSEUDO_LOCALSTATEDIR", "/work/pseudo"),
+            ("PSEUDO_LOCALSTATEDIR", "/build/pseudo"),
         ]);
         assert_eq!(cleaned(&bitbake), kept);
     }
