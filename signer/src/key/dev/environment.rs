@@ -46,14 +46,16 @@ const KEPT_PREFIXES: [&str; 3] = ["HSMSIGN_", "XDG_", "LC_"];
 
 /// Starts the program again unless the environment is as it should be.
 pub(super) fn ensure_clean(configuration: &Path) -> Result<(), KeyError> {
-    let current: Environment = std::env::vars_os().collect();
+    let (current, repeated) = collect(std::env::vars_os());
     let wanted = clean(&current, configuration);
     let started_again = current.contains_key(OsStr::new(AGAIN));
-    if differences(&current, &wanted).is_empty() {
+    let mut wrong = differences(&current, &wanted);
+    wrong.extend(repeated);
+    if wrong.is_empty() {
         return Ok(());
     }
     if started_again {
-        return Err(KeyError::Environment(differences(&current, &wanted).join(", ")));
+        return Err(KeyError::Environment(wrong.join(", ")));
     }
     let mut arguments = std::env::args_os();
     let mut command = std::process::Command::new("/proc/self/exe");
@@ -66,9 +68,24 @@ pub(super) fn ensure_clean(configuration: &Path) -> Result<(), KeyError> {
 
 /// For code that is about to load the module: has [`ensure_clean`] been called?
 pub(super) fn check(configuration: &Path) -> Result<(), KeyError> {
-    let current: Environment = std::env::vars_os().collect();
-    let wrong = differences(&current, &clean(&current, configuration));
+    let (current, repeated) = collect(std::env::vars_os());
+    let mut wrong = differences(&current, &clean(&current, configuration));
+    wrong.extend(repeated);
     if wrong.is_empty() { Ok(()) } else { Err(KeyError::Environment(wrong.join(", "))) }
+}
+
+/// The environment, and the names that stand in it more than once: C's `getenv` takes the first of them
+/// and a map the last, so what was checked would not be what a library reads.
+fn collect(variables: impl Iterator<Item = (OsString, OsString)>) -> (Environment, Vec<String>) {
+    let mut environment = Environment::new();
+    let mut repeated = Vec::new();
+    for (name, value) in variables {
+        let shown = name.to_string_lossy().into_owned();
+        if environment.insert(name, value).is_some() {
+            repeated.push(shown);
+        }
+    }
+    (environment, repeated)
 }
 
 /// Names of the variables in which the two differ.
@@ -92,6 +109,8 @@ fn clean(current: &Environment, configuration: &Path) -> Environment {
         .collect();
     keep_pseudo(current, &mut wanted);
     wanted.insert("SOFTHSM2_CONF".into(), configuration.as_os_str().to_owned());
+    // Unset, OpenSSL reads the system's openssl.cnf, and loads whatever provider for an HSM stands there.
+    wanted.insert("OPENSSL_CONF".into(), "/dev/null".into());
     wanted
 }
 
@@ -134,6 +153,7 @@ fn kept_entries(list: Option<&OsString>, separators: &[u8], keep: impl Fn(&OsStr
 #[cfg(test)]
 mod tests {
     use super::*;
+
     use proptest::prelude::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -143,7 +163,16 @@ mod tests {
     fn cleaned(pairs: &[(&str, &str)]) -> Environment {
         let mut clean = clean(&environment(pairs), Path::new("/dev-dir/softhsm2.conf"));
         assert_eq!(clean.remove(OsStr::new("SOFTHSM2_CONF")).unwrap(), "/dev-dir/softhsm2.conf");
+        assert_eq!(clean.remove(OsStr::new("OPENSSL_CONF")).unwrap(), "/dev/null");
         clean
+    }
+
+    #[test]
+    fn a_name_that_stands_twice_is_told() {
+        let pair = |n: &str, v: &str| (OsString::from(n), OsString::from(v));
+        let variables = [pair("SOFTHSM2_CONF", "/evil"), pair("HOME", "/h"), pair("SOFTHSM2_CONF", "/good")];
+        let (environment, repeated) = collect(variables.into_iter());
+        assert_eq!((environment.len(), repeated), (2, vec!["SOFTHSM2_CONF".to_owned()]));
     }
 
     #[test]
