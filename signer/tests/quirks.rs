@@ -159,6 +159,19 @@ fn a_wrong_pin_costs_one_try() {
 }
 
 #[test]
+fn a_wrong_pin_costs_one_try_however_many_roles_are_checked() {
+    let Some(quirky) = quirky() else { return };
+    let other = format!(
+        "    bootloader: {{ token: hsm, uri: \"pkcs11:token=hsm;object=r\", pins: [\"{0}\"] }}\n",
+        quirky.rsa
+    );
+    quirky.token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=r", &[&quirky.rsa], &other);
+    quirky.token.bench.write("pin", format!("not-{PIN}"));
+    quirky.token.hsmsign(&["keys", "check"]).exits(5).says("CKR_PIN_INCORRECT");
+    assert_eq!(quirky.logins(), 1);
+}
+
+#[test]
 fn a_token_pulled_out_is_an_error_with_its_code() {
     let Some(quirky) = quirky() else { return };
     quirky.rsa("removed").exits(5).says("C_SignInit: CKR_DEVICE_REMOVED");

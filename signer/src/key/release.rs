@@ -17,7 +17,7 @@ use crate::{
 use cryptoki::slot::TokenInfo;
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -41,6 +41,8 @@ pub struct ReleaseAccess<'p> {
 #[derive(Default)]
 pub struct ReleaseTokens {
     open: RefCell<BTreeMap<String, Open>>,
+    /// Label, serial and maker of tokens that refused a PIN: the next role must not cost them another try.
+    refused: RefCell<BTreeSet<(String, String, String)>>,
 }
 
 /// A token that is logged in.
@@ -177,12 +179,21 @@ impl ReleaseTokens {
         };
         // A PIN goes to no token that the policy refuses anyway.
         access.policy.permit_token(access.role, &facts(&info))?;
+        let facts = facts(&info);
+        let identity = (facts.label.clone(), facts.serial, facts.manufacturer);
+        if self.refused.borrow().contains(&identity) {
+            return Err(refused_before(facts.label).into());
+        }
         refuse_last_try(&info)?;
         pin::protect_memory();
         let own_keypad = info.protected_authentication_path();
         let token = Token::open(&module, slot, info, false)?;
         let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
-        token.login(pin.as_ref())?;
+        token.login(pin.as_ref()).inspect_err(|error| {
+            if matches!(error, KeyError::PinRefused { .. }) {
+                self.refused.borrow_mut().insert(identity);
+            }
+        })?;
         let open = Open { token: Arc::new(token), pin: pin.map(Arc::new) };
         self.open.borrow_mut().insert(name.clone(), open.clone());
         Ok(open)
@@ -233,6 +244,13 @@ fn module(name: &str, host: &HostToken) -> Result<Arc<Module>, Error> {
     let path =
         module_file::check(path).map_err(|reason| KeyError::ModuleRefused { path: path.clone(), reason })?;
     Ok(Module::open(&path)?)
+}
+
+/// One wrong PIN costs one try, however many roles have keys in the token.
+fn refused_before(token: String) -> KeyError {
+    let reason = "it refused the PIN a moment ago, so it is not tried again".into();
+    let hint = "check the token's PIN source in the host settings before you try again".into();
+    KeyError::PinUnsafe { token, reason, hint }
 }
 
 /// A wrong PIN must not lock a token that twenty years of devices depend on.
