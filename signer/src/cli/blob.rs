@@ -9,7 +9,7 @@ use crate::{
         cms::{self, KnownSigner, Message},
     },
     io::{AtomicFile, FileSource},
-    policy::TrustedKey,
+    policy::{Mode, TrustedKey},
     report::{Report, SignedBy, Verdict},
     request::{Format, Identity, Request, Role, Subject},
 };
@@ -50,6 +50,10 @@ struct Signed {
     algorithm: String,
     /// SubjectPublicKeyInfo SHA-256 of the key, `sha256:…`.
     fingerprint: String,
+    /// Whose key it is: `dev` or `release`.
+    mode: Mode,
+    /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
+    rehearsal: bool,
 }
 
 pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Error> {
@@ -90,6 +94,8 @@ pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Err
         signature: args.output.clone(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),
+        mode: identity.mode,
+        rehearsal: identity.rehearsal,
     };
     context.output.result(&signed, String::new)?;
     context.output.note(format_args!(

@@ -16,6 +16,7 @@ use crate::{
     },
     io::{AtomicFile, FileSource},
     key::certificate,
+    policy::Mode,
     request::{Answer, Role},
 };
 use der::{EncodePem as _, pem::LineEnding};
@@ -73,6 +74,10 @@ pub(super) struct SignedFit {
     algorithm: String,
     /// SubjectPublicKeyInfo SHA-256 of the key, `sha256:…`.
     fingerprint: String,
+    /// Whose key it is: `dev` or `release`.
+    mode: Mode,
+    /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
+    rehearsal: bool,
     /// What U-Boot calls the key on its console.
     key_name_hint: String,
     /// What was done beside signing, and what weakens the result: sentences for people.
@@ -187,6 +192,8 @@ pub(super) fn write_signed(
         signatures: plan.requests().iter().map(signature).collect(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),
+        mode: identity.mode,
+        rehearsal: identity.rehearsal,
         key_name_hint: identity.key_name_hint.clone(),
         notes: [plan.notes(), plan.warnings()].concat(),
         control_tree: None,

@@ -114,6 +114,14 @@ impl HostConfig {
     /// The first [`Fault`], naming key, line and column. A line that may hold a PIN is named by number
     /// only.
     pub fn parse(text: &str) -> Result<Self, Fault> {
+        Self::read(text).map_err(|mut fault| {
+            // A PIN under a misspelt key is still a PIN, so no line of this file is ever shown.
+            fault.place.excerpt = None;
+            fault
+        })
+    }
+
+    fn read(text: &str) -> Result<Self, Fault> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let raw: RawHost = yaml::read(text, "docs/keys-and-modes.md shows host settings")?;
         check_version(text, raw.version)?;

@@ -14,7 +14,7 @@ use crate::{
         },
     },
     io::{AtomicFile, FileArea, FileSource},
-    policy::Refusal,
+    policy::{Mode, Refusal},
     request::{Answer, Role},
 };
 use std::{
@@ -100,6 +100,10 @@ struct Signed {
     algorithm: String,
     /// SubjectPublicKeyInfo SHA-256 of the key, `sha256:…`.
     fingerprint: String,
+    /// Whose key it is: `dev` or `release`.
+    mode: Mode,
+    /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
+    rehearsal: bool,
 }
 
 /// An image, and what is known about it before it is hashed.
@@ -161,6 +165,8 @@ pub(in crate::cli) fn sign(context: &Context<'_>, args: &SignRootfsArgs) -> Resu
         signed_before: input.old.is_some(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),
+        mode: identity.mode,
+        rehearsal: identity.rehearsal,
     };
     context.output.result(&signed, String::new)?;
     context.output.note(format_args!(

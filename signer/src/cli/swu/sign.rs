@@ -12,6 +12,7 @@ use crate::{
         swu::{Bundle, Measured, Payload, Plan, Seal, SwuError, seal},
     },
     io::{AtomicFile, FileSource},
+    policy::Mode,
     request::{Answer, Role},
 };
 use std::{
@@ -66,6 +67,10 @@ struct Signed {
     algorithm: String,
     /// SubjectPublicKeyInfo SHA-256 of the key, `sha256:…`.
     fingerprint: String,
+    /// Whose key it is: `dev` or `release`.
+    mode: Mode,
+    /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
+    rehearsal: bool,
 }
 
 /// A file of the bundle.
@@ -219,6 +224,8 @@ fn build(
         format: form(context).to_string(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),
+        mode: identity.mode,
+        rehearsal: identity.rehearsal,
     };
     for file in &signed.files {
         context.output.detail(format_args!("{} {} ({} bytes)", file.sha256, file.name, file.len_bytes));
