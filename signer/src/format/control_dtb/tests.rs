@@ -271,6 +271,29 @@ fn an_untrusted_key_of_ours_fails_and_a_foreign_one_warns() {
 }
 
 #[test]
+fn a_required_key_of_another_role_fails_if_it_alone_suffices() {
+    let (with, _) = put(&tree(0), "hsmsign-release-fit", rsa_key());
+    let (both, _) = put_key(&with, &entry("hsmsign-release-spl", ec_key()), &ours, &|_| false).unwrap();
+    let (trusted, other_roles) = ([rsa_key().clone()], [ec_key().clone()]);
+    let judged = |tree: &[u8]| {
+        let expected = Expected { trusted: &trusted, other_roles: &other_roles, describe: &|_| None };
+        let mut report = Report::new("test");
+        check_tree(tree, "u-boot.dtb", Stage::Spl, &expected, &mut report).unwrap();
+        worst(&report)
+    };
+    let found = judged(&both);
+    assert_eq!(found.0, Verdict::Warn, "{found:?}");
+    let mut fdt = Fdt::parse(&both).unwrap();
+    let signature = fdt.find("/signature").unwrap();
+    fdt.set_string(signature, "required-mode", "any").unwrap();
+    let edits = fdt.edits(crate::format::fdt::Tail::Moves { alignment: 4 }).unwrap();
+    let any = edits.apply(&both, 1 << 20).unwrap();
+    let found = judged(&any);
+    assert_eq!(found.0, Verdict::Fail, "{found:?}");
+    assert!(found.1.contains("of another role"), "{found:?}");
+}
+
+#[test]
 fn the_settings_node_shows_ways_around() {
     let bytes = tree(0);
     let places = |edit: &dyn Fn(&mut Fdt<'_>)| {

@@ -102,6 +102,10 @@ fn judge(node: &KeyNode, any: bool, expected: &Expected<'_>) -> (Verdict, String
         return judge_trusted(node, key);
     }
     if expected.other_roles.contains(key) {
+        if any && required.is_some() {
+            let detail = "a required key of another role: with `required-mode = \"any\"` it alone suffices";
+            return (Verdict::Fail, format!("{detail}: {fingerprint}"));
+        }
         return (Verdict::Warn, format!("a trusted key, but of another role: {fingerprint}"));
     }
     match (described, required) {
