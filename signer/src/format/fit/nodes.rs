@@ -24,6 +24,7 @@ impl Fit<'_> {
     /// in it, except three.
     pub(super) fn references(&self, configuration: NodeId) -> Result<Vec<References>, FitError> {
         let mut all = Vec::new();
+        let mut count = 0;
         for property in self.fdt.node(configuration).properties() {
             let name = property.name();
             if NO_IMAGE_REFERENCES.contains(&name) {
@@ -41,7 +42,15 @@ impl Fit<'_> {
             for image in list.split(|b| *b == 0) {
                 let image = String::from_utf8_lossy(image);
                 match self.image_named(&image) {
-                    Some(id) => images.push(id),
+                    Some(_) if count == MAX_SIGNED_NODES => {
+                        let problem =
+                            Problem::TooMany { what: "nodes to be signed", limit: MAX_SIGNED_NODES };
+                        return Err(self.problem(configuration, problem));
+                    }
+                    Some(id) => {
+                        count += 1;
+                        images.push(id);
+                    }
                     None if is_reference => {
                         let (property, image) = (name.to_owned(), image.into_owned());
                         let problem = Problem::DanglingReference { property, image };

@@ -377,6 +377,15 @@ fn what_cannot_be_signed_is_an_error() {
         fdt.set_strings(conf, "loadables", &["kernel-1"; 60]).unwrap();
     });
     assert!(many.contains("more than 100 nodes to be signed"), "{many}");
+    let scattered = edited(&unsigned(Kind::Embedded), |fdt| {
+        let conf = node(fdt, "/configurations/conf-1");
+        for number in 0..3 {
+            fdt.set_strings(conf, &format!("more-{number}"), &["kernel-1"; 40]).unwrap();
+        }
+    });
+    let fit = Fit::parse(&scattered).unwrap();
+    let many = fit.references(node(&fit.fdt, "/configurations/conf-1")).unwrap_err().to_string();
+    assert!(many.contains("more than 100 nodes to be signed"), "{many}");
     let long = error(&|fdt| {
         fdt.add_node(node(fdt, "/images/kernel-1"), &"x".repeat(190)).unwrap();
     });
