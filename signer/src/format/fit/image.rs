@@ -1,7 +1,8 @@
 //! A FIT's images and configurations, and where their data is.
 
 use super::{
-    FitError, MAX_DEPTH, MAX_HASHES, MAX_IMAGES, MAX_PATH_LEN_BYTES, Problem, hash::HashNode, properties as p,
+    FitError, MAX_DEPTH, MAX_HASHES, MAX_IMAGES, MAX_PATH_LEN_BYTES, MAX_SIGNATURES, Problem, hash::HashNode,
+    properties as p,
 };
 use crate::format::{
     Source,
@@ -67,7 +68,8 @@ impl<'a> Fit<'a> {
     }
 
     /// Work grows with the product of these, so a hostile FIT could keep us busy for hours.
-    fn check_counts(&self) -> Result<(), FitError> {
+    pub(super) fn check_counts(&self) -> Result<(), FitError> {
+        let mut signatures = 0;
         for parent in [Some(self.images), self.configurations].into_iter().flatten() {
             let children = self.fdt.node(parent).children();
             if children.len() > MAX_IMAGES {
@@ -76,12 +78,20 @@ impl<'a> Fit<'a> {
             }
             for child in children {
                 for prefix in ["hash", "signature"] {
-                    if self.subnodes(*child, prefix).len() > MAX_HASHES {
+                    let count = self.subnodes(*child, prefix).len();
+                    if count > MAX_HASHES {
                         let what = "hash or signature nodes";
                         return Err(self.problem(*child, Problem::TooMany { what, limit: MAX_HASHES }));
                     }
+                    if prefix == "signature" {
+                        signatures += count;
+                    }
                 }
             }
+        }
+        if signatures > MAX_SIGNATURES {
+            let problem = Problem::TooMany { what: "signature nodes in all", limit: MAX_SIGNATURES };
+            return Err(FitError::node("/", problem));
         }
         Ok(())
     }

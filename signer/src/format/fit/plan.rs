@@ -296,6 +296,8 @@ impl<'a, 's> Planner<'a, 's> {
             self.fit.fdt.set(node, p::HASHED_STRINGS, [[0; 4], len.to_be_bytes()].concat())?;
             covered.push((configuration, node, list, strings_len));
         }
+        // What is made here must verify.
+        self.fit.check_counts()?;
         for (configuration, node, list, strings_len) in covered {
             let region = self.fit.region(configuration, &list, strings_len, hash)?;
             self.request(node, configuration, region.digest, region.message);

@@ -331,6 +331,41 @@ fn tampering_is_refused() {
 }
 
 #[test]
+fn hopeless_and_numberless_signatures_cost_little() {
+    let signature = "/configurations/conf-1/signature-1";
+    let signed = sign(&unsigned(Kind::Embedded), &KEY);
+    // Found before anything is asked about what it covers.
+    let short = edited(&signed, |fdt| {
+        fdt.set(node(fdt, signature), "value", vec![1; 255]).unwrap();
+        assert!(fdt.delete_property(node(fdt, signature), "hashed-strings"));
+    });
+    let refused = refuses(&short, &KEY);
+    assert!(refused.contains("255 bytes, but one of type rsa2048 has 256"), "{refused}");
+    let with = |count: usize| {
+        edited(&unsigned(Kind::Embedded), |fdt| {
+            let configurations = node(fdt, "/configurations");
+            for number in 0..count {
+                let configuration = fdt.add_node(configurations, &format!("x-{number}")).unwrap();
+                fdt.set_string(configuration, "kernel", "kernel-1").unwrap();
+            }
+        })
+    };
+    accepts(&sign(&with(1), &KEY), &KEY);
+    let many = edited(&with(17), |fdt| {
+        for number in 0..17 {
+            let configuration = node(fdt, &format!("/configurations/x-{number}"));
+            for signature in 0..16 {
+                fdt.add_node(configuration, &format!("signature-{signature}")).unwrap();
+            }
+        }
+    });
+    let refused = refuses(&many, &KEY);
+    assert!(refused.contains("more than 256 signature nodes in all"), "{refused}");
+    let refused = sign_with(&with(255), &KEY, None).unwrap_err().to_string();
+    assert!(refused.contains("more than 256 signature nodes in all"), "{refused}");
+}
+
+#[test]
 fn swapped_images_are_refused() {
     let signed = sign(&unsigned(Kind::Offset), &KEY);
     let swapped = edited(&signed, |fdt| {

@@ -5,6 +5,7 @@ use super::{
     hash::{Content, HashNode, ImageHash, Job, hash_all},
     image::Fit,
     properties as p,
+    signature_node::signature_len,
 };
 use crate::{
     crypto::{Digest, HashAlgorithm, PublicKey, Scheme, Signature, SignatureAlgorithm},
@@ -40,6 +41,7 @@ pub fn verify(
         report: Report::new(artifact),
         keys,
         digests: HashMap::new(),
+        regions: HashMap::new(),
         bad: HashSet::new(),
         covered: HashSet::new(),
         fit,
@@ -64,13 +66,15 @@ struct Verifier<'a, 'k> {
     keys: &'k [PublicKey],
     /// Digests of images' data, as far as something needs them.
     digests: HashMap<(NodeId, HashAlgorithm), Digest>,
+    /// Digests of what signatures cover: by configuration, and how much of the strings block.
+    regions: HashMap<(NodeId, usize, HashAlgorithm), Digest>,
     /// Images whose data or hashes are wrong.
     bad: HashSet<NodeId>,
     /// Images that a configuration with a good signature names.
     covered: HashSet<NodeId>,
 }
 
-impl Verifier<'_, '_> {
+impl<'k> Verifier<'_, 'k> {
     fn add(&mut self, id: NodeId, verdict: Verdict, detail: impl Into<String>) {
         self.report.add(self.fit.fdt.path(id), verdict, detail);
     }
@@ -215,6 +219,7 @@ impl Verifier<'_, '_> {
                 self.add(configuration, Verdict::Fail, detail);
             }
         }
+        let needed = self.fit.strings_needed(&list);
         let nodes = self.fit.subnodes(configuration, "signature");
         if nodes.is_empty() {
             self.add(configuration, Verdict::Fail, "is not signed");
@@ -223,7 +228,7 @@ impl Verifier<'_, '_> {
         let mut good = false;
         let mut bad = Vec::new();
         for node in nodes {
-            match self.configuration_signature(configuration, node, &list) {
+            match self.configuration_signature(configuration, node, &list, needed) {
                 Ok(signed) => {
                     good = true;
                     self.accept(node, signed);
@@ -271,13 +276,15 @@ impl Verifier<'_, '_> {
         }
     }
 
+    /// What is cheap to check comes first, because the region takes a walk of the whole tree.
     fn configuration_signature(
-        &self,
+        &mut self,
         configuration: NodeId,
         node: NodeId,
         list: &[NodeId],
+        strings_needed: usize,
     ) -> Result<(SignatureAlgorithm, String), Refused> {
-        let (algorithm, crypto) = self.algorithm(node)?;
+        let claim = self.claim(node)?;
         let strings = self.fit.fdt.bytes(node, p::HASHED_STRINGS, 64)?;
         let Some(strings_len) = strings.as_deref().and_then(hashed_strings_len) else {
             return Err(Refused::because("has no `hashed-strings`, so names of properties are not covered"));
@@ -285,11 +292,18 @@ impl Verifier<'_, '_> {
         if strings_len > self.fit.fdt.strings().len() {
             return Err(Refused::because("`hashed-strings` reaches beyond the strings block"));
         }
-        if strings_len < self.fit.strings_needed(list) {
+        if strings_len < strings_needed {
             return Err(Refused::because("`hashed-strings` does not cover the names of all properties"));
         }
-        let region = self.fit.region(configuration, list, strings_len, algorithm.hash)?;
-        self.check(node, algorithm, &crypto, &region.digest)
+        let hash = claim.algorithm.hash;
+        let key = (configuration, strings_len, hash);
+        if let Some(digest) = self.regions.get(&key) {
+            return claim.check(digest);
+        }
+        let digest = self.fit.region(configuration, list, strings_len, hash)?.digest;
+        let checked = claim.check(&digest);
+        self.regions.insert(key, digest);
+        checked
     }
 
     fn image(&mut self, image: NodeId) -> Result<(), FitError> {
@@ -318,10 +332,10 @@ impl Verifier<'_, '_> {
     }
 
     fn image_signature(&self, image: NodeId, node: NodeId) -> Result<(SignatureAlgorithm, String), Refused> {
-        let (algorithm, crypto) = self.algorithm(node)?;
-        let digest = self.digests.get(&(image, algorithm.hash));
+        let claim = self.claim(node)?;
+        let digest = self.digests.get(&(image, claim.algorithm.hash));
         let digest = digest.ok_or_else(|| Refused::because("the image's data cannot be hashed"))?;
-        self.check(node, algorithm, &crypto, digest)
+        claim.check(digest)
     }
 
     /// What a signature node says it was made with.
@@ -339,31 +353,48 @@ impl Verifier<'_, '_> {
         Ok((SignatureAlgorithm { scheme, hash }, crypto.to_owned()))
     }
 
-    /// Tries every key of the right kind, as U-Boot does; hints are not covered by anything.
-    fn check(
-        &self,
-        node: NodeId,
-        algorithm: SignatureAlgorithm,
-        crypto: &str,
-        digest: &Digest,
-    ) -> Result<(SignatureAlgorithm, String), Refused> {
+    /// A node's signature and the keys that it may be by, if it can be right at all.
+    fn claim(&self, node: NodeId) -> Result<Claim<'k>, Refused> {
+        let (algorithm, crypto) = self.algorithm(node)?;
         let value = self.fit.fdt.bytes(node, p::VALUE, MAX_SIGNATURE_LEN_BYTES)?.unwrap_or_default();
         if value.is_empty() {
             return Err(Refused::because("is not signed"));
         }
         let hint = self.fit.fdt.string(node, p::KEY_NAME_HINT)?.unwrap_or_default();
-        let signature = Signature::from_bytes(value);
-        let mut candidates =
-            self.keys.iter().filter(|k| k.key_type().map(crypto_name) == Some(crypto)).peekable();
-        if candidates.peek().is_none() {
+        let of_type = |key: &&PublicKey| key.key_type().map(crypto_name) == Some(&*crypto);
+        let keys: Vec<&'k PublicKey> = self.keys.iter().filter(of_type).collect();
+        let Some(key_type) = keys.first().and_then(|key| key.key_type()) else {
             return Err(Refused::because(format!(
                 "no trusted key is of type {crypto} (it names key `{hint}`)"
             )));
+        };
+        let (found, expected) = (value.len(), signature_len(key_type));
+        if found != expected {
+            return Err(Refused::because(format!(
+                "the signature by `{hint}` has {found} bytes, but one of type {crypto} has {expected}"
+            )));
         }
-        candidates
-            .find(|key| key.verify(algorithm, digest, &signature).is_ok())
-            .map(|key| (algorithm, key.fingerprint()))
+        Ok(Claim { algorithm, signature: Signature::from_bytes(value), hint, keys })
+    }
+}
+
+/// What a signature node holds.
+struct Claim<'k> {
+    algorithm: SignatureAlgorithm,
+    signature: Signature,
+    hint: String,
+    /// The trusted keys of its type.
+    keys: Vec<&'k PublicKey>,
+}
+
+impl Claim<'_> {
+    /// Tries every key of the right kind, as U-Boot does; hints are not covered by anything.
+    fn check(&self, digest: &Digest) -> Result<(SignatureAlgorithm, String), Refused> {
+        let mut keys = self.keys.iter();
+        keys.find(|key| key.verify(self.algorithm, digest, &self.signature).is_ok())
+            .map(|key| (self.algorithm, key.fingerprint()))
             .ok_or_else(|| {
+                let hint = &self.hint;
                 Refused::because(format!(
                     "the signature by `{hint}` is not by a trusted key, or what it covers was changed"
                 ))
