@@ -107,7 +107,10 @@ pub enum Problem {
     /// Trust anchors were to be written, but nowhere.
     #[error("names no device tree image that could hold the trust anchors")]
     NoDeviceTree,
-    /// External data of several images overlaps, and one of them was to change.
+    /// External data of two images overlaps, but is not the same.
+    #[error("has external data that overlaps another image's in part")]
+    Overlap,
+    /// Several images have the same external data, and one of them was to change.
     #[error("shares external data with another image, so it cannot change alone")]
     SharedData,
     /// External data at a fixed position that would have to grow over what follows.
@@ -137,7 +140,7 @@ impl Problem {
             Self::NoDeviceTree => {
                 "trust anchors are written into images named by `fdt`; add one to a configuration"
             }
-            Self::SharedData => "give each image its own data",
+            Self::SharedData | Self::Overlap => "give each image its own data",
             Self::NoRoom => "make the FIT without `mkimage -p`, or with embedded data",
         })
     }

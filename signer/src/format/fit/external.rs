@@ -19,6 +19,24 @@ const MAX_ALIGNMENT: u64 = 4096;
 pub(super) type Places = BTreeMap<NodeId, Data>;
 
 impl Fit<'_> {
+    /// Images may have the same data, but no honest tool makes them share a part of it; and hashing
+    /// many long overlapping ranges takes arbitrarily long.
+    pub(super) fn check_overlap(&self, places: &Places) -> Result<(), FitError> {
+        let mut all: Vec<(u64, u64, NodeId)> = places
+            .iter()
+            .filter(|(_, data)| data.place != Place::Embedded && !data.range.is_empty())
+            .map(|(id, data)| (data.range.start, data.range.end, *id))
+            .collect();
+        all.sort_unstable();
+        all.dedup_by_key(|(start, end, _)| (*start, *end));
+        for ((_, end, _), (start, _, id)) in all.iter().zip(all.iter().skip(1)) {
+            if start < end {
+                return Err(self.problem(*id, Problem::Overlap));
+            }
+        }
+        Ok(())
+    }
+
     /// What becomes of external data when the tree grows.
     pub(super) fn tail(&self, places: &Places) -> Tail {
         let fixed = places.values().filter(|d| d.place == Place::Position).map(|d| d.range.start).min();

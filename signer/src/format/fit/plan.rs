@@ -17,7 +17,7 @@ use crate::{
     },
     request::{Format, Identity, Request, Subject},
 };
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::Range};
 
 /// What a FIT is signed with.
 #[derive(Clone, Debug)]
@@ -129,6 +129,7 @@ impl<'a, 's> Planner<'a, 's> {
         for image in fit.images() {
             places.insert(image, fit.data(image)?);
         }
+        fit.check_overlap(&places)?;
         let edited = match signing.stage_trust {
             Some(trust) if !trust.is_empty() => fit.edit_device_trees(trust)?,
             _ => Vec::new(),
@@ -201,14 +202,17 @@ impl<'a, 's> Planner<'a, 's> {
         let ours = ImageHash::Strong(self.signing.identity.algorithm.hash);
         let mut jobs: Vec<Job<'_>> = Vec::new();
         let mut wanted: Vec<(NodeId, ImageHash, usize)> = Vec::new();
+        // Images may share their data, which is then hashed once.
+        let mut known: HashMap<(Option<NodeId>, Range<u64>, ImageHash), usize> = HashMap::new();
         for image in self.fit.images() {
             let content = self.content(image);
-            let mut of_image: Vec<(ImageHash, usize)> = Vec::new();
+            let (owner, range) = match &content {
+                Content::Source(range) => (None, range.clone()),
+                Content::Bytes(_) => (Some(image), 0..0),
+            };
             let mut want = |algorithm: ImageHash| {
-                let known = of_image.iter().find(|(a, _)| *a == algorithm).map(|(_, job)| *job);
-                known.unwrap_or_else(|| {
+                *known.entry((owner, range.clone(), algorithm)).or_insert_with(|| {
                     jobs.push(Job { content: content.clone(), algorithm });
-                    of_image.push((algorithm, jobs.len() - 1));
                     jobs.len() - 1
                 })
             };

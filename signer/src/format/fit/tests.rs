@@ -366,6 +366,35 @@ fn hopeless_and_numberless_signatures_cost_little() {
 }
 
 #[test]
+fn shared_data_is_hashed_once_and_overlaps_are_refused() {
+    let fit = edited(&unsigned(Kind::Position), |fdt| {
+        let first = node(fdt, "/images/kernel-1");
+        let (position, size) = (fdt.u32(first, "data-position"), fdt.u32(first, "data-size"));
+        let second = node(fdt, "/images/kernel-2");
+        fdt.set_u32(second, "data-position", position.unwrap().unwrap()).unwrap();
+        fdt.set_u32(second, "data-size", size.unwrap().unwrap()).unwrap();
+    });
+    let signed = sign(&fit, &KEY);
+    accepts(&signed, &KEY);
+    let hashed = std::sync::atomic::AtomicU64::new(0);
+    let count = |len| {
+        hashed.fetch_add(len, std::sync::atomic::Ordering::Relaxed);
+    };
+    verify(&signed, "sample", &[KEY.identity().public_key.clone()], &count).unwrap();
+    let images = ["fdt-1", "fdt-2", "kernel-1", "ramdisk-1"];
+    let expected: usize = images.iter().map(|name| payload(name).len()).sum();
+    assert_eq!(hashed.into_inner(), expected as u64);
+    let overlap = edited(&signed, |fdt| {
+        let second = node(fdt, "/images/kernel-2");
+        let size = fdt.u32(second, "data-size").unwrap().unwrap();
+        fdt.set_u32(second, "data-size", size - 1).unwrap();
+    });
+    assert!(refuses(&overlap, &KEY).contains("overlaps another image's in part"));
+    let error = sign_with(&overlap, &KEY, None).unwrap_err().to_string();
+    assert!(error.contains("overlaps another image's in part"), "{error}");
+}
+
+#[test]
 fn swapped_images_are_refused() {
     let signed = sign(&unsigned(Kind::Offset), &KEY);
     let swapped = edited(&signed, |fdt| {

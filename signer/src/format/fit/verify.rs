@@ -2,6 +2,7 @@
 
 use super::{
     DEFAULT_MAX_FIT_LEN_BYTES, FitError, Problem,
+    external::Places,
     hash::{Content, HashNode, ImageHash, Job, hash_all},
     image::Fit,
     properties as p,
@@ -16,7 +17,10 @@ use crate::{
     },
     report::{Report, SignedBy, Verdict},
 };
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 /// Longest signature that is read, in bytes.
 const MAX_SIGNATURE_LEN_BYTES: usize = 1024;
@@ -129,6 +133,9 @@ impl<'k> Verifier<'_, 'k> {
         let mut jobs: Vec<Job<'_>> = Vec::new();
         let mut wanted: HashMap<(NodeId, ImageHash), usize> = HashMap::new();
         let mut nodes: Vec<(NodeId, HashNode)> = Vec::new();
+        // Images may share their data, which is then hashed once.
+        let mut known: HashMap<(Range<u64>, ImageHash), usize> = HashMap::new();
+        let mut places = Places::new();
         for image in self.fit.images() {
             let data = self.fit.data(image);
             let Some(data) = self.failed(image, data)? else {
@@ -136,10 +143,11 @@ impl<'k> Verifier<'_, 'k> {
                 continue;
             };
             let mut want = |algorithm| {
-                wanted.entry((image, algorithm)).or_insert_with(|| {
+                let job = known.entry((data.range.clone(), algorithm)).or_insert_with(|| {
                     jobs.push(Job { content: Content::Source(data.range.clone()), algorithm });
                     jobs.len() - 1
                 });
+                wanted.insert((image, algorithm), *job);
             };
             let mut found = Vec::new();
             let mut sound = true;
@@ -163,7 +171,9 @@ impl<'k> Verifier<'_, 'k> {
                 want(hash.algorithm);
                 nodes.push((image, hash));
             }
+            places.insert(image, data);
         }
+        self.fit.check_overlap(&places)?;
         let hashes = hash_all(self.fit.fdt.source(), &jobs, progress)?;
         for ((image, algorithm), job) in &wanted {
             if let ImageHash::Strong(algorithm) = algorithm
