@@ -104,3 +104,27 @@ fn nothing_is_written_when_nothing_is_signed() {
     bench.hsmsign(&["sign", "blob", "blob", "--role", "update", "--format", "raw", "-o", "no/s"]).exits(8);
     assert_eq!(bench.files(), before);
 }
+
+#[test]
+fn fifos_and_directories_are_neither_read_nor_replaced() {
+    use std::os::unix::fs::FileTypeExt as _;
+    let Some(mkfifo) = find_tool("mkfifo") else { return };
+    let bench = bench("algorithm: ecdsa-p256");
+    bench.tool(&mkfifo, &["fifo"]);
+    std::fs::create_dir(bench.path("directory")).unwrap();
+    let before = bench.files();
+    for output in ["fifo", "directory"] {
+        sign(&bench, "raw", output).exits(8).says("cannot replace").says("not a regular file");
+    }
+    assert!(std::fs::metadata(bench.path("fifo")).unwrap().file_type().is_fifo());
+    assert_eq!(bench.files(), before);
+    // Nobody writes into the FIFO: whoever waits for that waits for ever.
+    let read = ["sign", "blob", "fifo", "--role", "update", "--format", "raw", "-o", "raw"];
+    bench.hsmsign(&read).exits(8).says("not a regular file");
+    verify(&bench, "raw", "fifo", &[]).exits(8).says("not a regular file");
+    sign(&bench, "raw", "raw").exits(0);
+    // A link is replaced itself.
+    std::os::unix::fs::symlink("fifo", bench.path("link")).unwrap();
+    sign(&bench, "raw", "link").exits(0);
+    assert!(std::fs::symlink_metadata(bench.path("link")).unwrap().is_file());
+}

@@ -27,9 +27,12 @@ pub struct AtomicFile {
 impl AtomicFile {
     /// Starts writing what will become `path`, in the same directory, readable as usual files are.
     ///
+    /// A symbolic link there is itself replaced, and what it points to stays as it is.
+    ///
     /// # Errors
     ///
-    /// [`Error::File`] if the directory cannot be written.
+    /// [`Error::File`] if the directory cannot be written, or something stands there that is neither a
+    /// regular file nor a link: a renamed file would take the place of a device or FIFO.
     pub fn create(path: &Path) -> Result<Self, Error> {
         Self::create_with_mode(path, 0o644)
     }
@@ -38,8 +41,11 @@ impl AtomicFile {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] if the directory cannot be written.
+    /// As for [`create`](Self::create).
     pub fn create_with_mode(path: &Path, mode: u32) -> Result<Self, Error> {
+        if path.symlink_metadata().is_ok_and(|m| !m.is_file() && !m.is_symlink()) {
+            return Err(Error::file("replace", path)(io::Error::other("not a regular file")));
+        }
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
             .prefix(".hsmsign-")

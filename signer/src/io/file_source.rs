@@ -4,9 +4,10 @@ use crate::{
     error::Error,
     format::{ReadError, Source},
 };
+use rustix::fs::OFlags;
 use std::{
     fs::File,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -26,7 +27,10 @@ impl FileSource {
     /// [`Error::File`] if it cannot be opened or is not a regular file (a FIFO would block, a
     /// directory has no bytes).
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::file("open", path))?;
+        // Without NONBLOCK a FIFO that nobody writes would block here, before it is seen to be one.
+        let flags = OFlags::NONBLOCK.union(OFlags::CLOEXEC).bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path);
+        let file = file.map_err(Error::file("open", path))?;
         let metadata = file.metadata().map_err(Error::file("read", path))?;
         if !metadata.is_file() {
             return Err(Error::file("read", path)(std::io::Error::other("not a regular file")));
