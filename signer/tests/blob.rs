@@ -123,8 +123,18 @@ fn fifos_and_directories_are_neither_read_nor_replaced() {
     bench.hsmsign(&read).exits(8).says("not a regular file");
     verify(&bench, "raw", "fifo", &[]).exits(8).says("not a regular file");
     sign(&bench, "raw", "raw").exits(0);
+    verify(&bench, "raw", "raw", &["--trust", "fifo"]).exits(8).says("not a regular file");
     // A link is replaced itself.
     std::os::unix::fs::symlink("fifo", bench.path("link")).unwrap();
     sign(&bench, "raw", "link").exits(0);
     assert!(std::fs::symlink_metadata(bench.path("link")).unwrap().is_file());
+}
+
+#[test]
+fn a_huge_file_of_trusted_keys_is_refused_unread() {
+    let bench = bench("algorithm: ecdsa-p256");
+    sign(&bench, "raw", "raw").exits(0);
+    let huge = std::fs::File::create(bench.path("huge")).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    verify(&bench, "raw", "raw", &["--trust", "huge"]).exits(8).says("at most 1048576");
 }

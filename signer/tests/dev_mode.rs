@@ -218,6 +218,10 @@ fn another_module_is_refused_before_its_code_runs() {
     for other in ["/dev/null", "/nonexistent", "/etc/passwd", "/"] {
         sign(Path::new(other)).exits(5);
     }
+    let huge = fs::File::create(bench.path("huge.so")).unwrap();
+    huge.set_len(1 << 40).unwrap();
+    set_mode(&bench.path("huge.so"), 0o755);
+    sign(&bench.path("huge.so")).exits(5).says("at most 67108864");
     if let Some(proxy) = ["x86_64", "aarch64"]
         .map(|a| PathBuf::from(format!("/usr/lib/{a}-linux-gnu/p11-kit-proxy.so")))
         .into_iter()

@@ -279,6 +279,11 @@ fn what_goes_wrong_is_said_and_leaves_nothing() {
             .exits(2)
             .says("one file is named for both");
     }
+    let part = bench.write("part", "");
+    std::fs::File::options().write(true).open(&part).unwrap().set_len(1 << 40).unwrap();
+    let sign = ["sign", "fit", "fit", "--update-certificate", "part", "-o", "out"];
+    bench.hsmsign(&sign).exits(8).says("at most 1048576");
+    std::fs::remove_file(part).unwrap();
     assert!(bench.read("u-boot.dtb") == tree && bench.read("fit") == good);
     for name in ["elf", "cut", "cut-by-one", "empty", "bad"] {
         std::fs::remove_file(bench.path(name)).unwrap();

@@ -233,7 +233,7 @@ fn certificates_pem(path: &Path) -> Result<Vec<u8>, Error> {
         message: format!("`{}` holds no certificate: {reason}", path.display()),
         hint: Some("`hsmsign keys certificate --role update -o FILE` writes the right one".into()),
     };
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let bytes = FileSource::read_small(path)?;
     let certificates = certificate::read_all(&bytes).map_err(usage)?;
     if certificates.is_empty() {
         return Err(usage("it is empty".into()));

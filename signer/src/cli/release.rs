@@ -5,6 +5,7 @@ use crate::{
     config::{HostConfig, ReleaseKey, Step},
     crypto::Fingerprint,
     error::Error,
+    io::FileSource,
     key::{certificate, release::ReleaseAccess},
     policy::{Certificates, Mode, Refusal, ReleasePolicy, TrustedKey},
     request::Role,
@@ -62,7 +63,7 @@ pub(super) fn certificates(
 ) -> Result<Option<Certificates>, Error> {
     let read = |path: &Path, step: Step| -> Result<Vec<Vec<u8>>, Error> {
         let path = file.relative(path);
-        let bytes = std::fs::read(&path).map_err(Error::file("read", &path))?;
+        let bytes = FileSource::read_small(&path)?;
         let some = |all: Vec<_>| if all.is_empty() { Err("it is empty".into()) } else { Ok(all) };
         certificate::read_all(&bytes).and_then(some).map_err(|reason| {
             let steps: [Step; 4] = ["release".into(), "keys".into(), role.name().into(), step];

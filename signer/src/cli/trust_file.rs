@@ -1,6 +1,6 @@
 //! Trusted keys named on the command line: a certificate or public key, PEM or DER.
 
-use crate::{crypto::PublicKey, error::Error, key::certificate, policy::TrustedKey};
+use crate::{crypto::PublicKey, error::Error, io::FileSource, key::certificate, policy::TrustedKey};
 use std::path::Path;
 
 /// Reads the key in `path`; of several certificates in one file the first is trusted and the others
@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// [`Error::File`] if it cannot be read, [`Error::Usage`] if it holds neither.
 pub(super) fn read(path: &Path) -> Result<TrustedKey, Error> {
-    let bytes = std::fs::read(path).map_err(Error::file("read", path))?;
+    let bytes = FileSource::read_small(path)?;
     let usage = |reason: String| Error::Usage {
         message: format!("`{}` is neither a certificate nor a public key: {reason}", path.display()),
         hint: Some("`--trust` takes `dev`, `release`, or a PEM or DER file".into()),

@@ -38,6 +38,31 @@ impl FileSource {
         Ok(Self { file, path: path.to_owned(), len_bytes: metadata.len() })
     }
 
+    /// All bytes of a file that is small by nature, such as a certificate: at most 1 MiB.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] as for [`open`](Self::open), and if it is longer.
+    pub fn read_small(path: &Path) -> Result<Vec<u8>, Error> {
+        Self::open(path)?.read_whole(1 << 20)
+    }
+
+    /// All its bytes, if they are no more than `limit_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::File`] if they are more, or cannot be read.
+    pub fn read_whole(&self, limit_bytes: usize) -> Result<Vec<u8>, Error> {
+        let bytes = self.read_range(0..self.len_bytes, limit_bytes).map_err(|e| match e {
+            ReadError::TooLong { wanted, limit_bytes, .. } => std::io::Error::other(format!(
+                "it is {wanted} bytes long, and at most {limit_bytes} are expected"
+            )),
+            ReadError::Io { source, .. } => source,
+            e => std::io::Error::other(e),
+        });
+        bytes.map_err(Error::file("read", &self.path))
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {

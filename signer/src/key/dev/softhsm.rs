@@ -1,10 +1,13 @@
 //! SoftHSMv2's module file: where distributions put it, and who could have tampered with it.
 
-use crate::key::{KeyError, module_file};
-use std::{
-    fs,
-    path::{Path, PathBuf},
+use crate::{
+    io::FileSource,
+    key::{KeyError, module_file},
 };
+use std::path::{Path, PathBuf};
+
+/// Builds of it have one or two megabytes.
+const MAX_LEN_BYTES: usize = 64 << 20;
 
 /// Where distributions install it; `{}` is the multiarch triplet.
 const PLACES: [&str; 8] = [
@@ -42,7 +45,8 @@ pub(super) fn find(named: Option<&Path>) -> Result<PathBuf, KeyError> {
 fn check(path: &Path) -> Result<PathBuf, String> {
     let real = module_file::check(path)?;
     // A look inside before any of its code runs; after loading it is asked for its maker too.
-    let bytes = fs::read(&real).map_err(|e| e.to_string())?;
+    let bytes =
+        FileSource::open(&real).and_then(|f| f.read_whole(MAX_LEN_BYTES)).map_err(|e| e.to_string())?;
     let holds = |text: &[u8]| bytes.windows(text.len()).any(|w| w == text);
     if !bytes.starts_with(b"\x7fELF") || !holds(b"SOFTHSM2_CONF") || !holds(b"C_GetFunctionList") {
         return Err("it is not a build of SoftHSMv2".into());
