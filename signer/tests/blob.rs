@@ -106,6 +106,18 @@ fn nothing_is_written_when_nothing_is_signed() {
 }
 
 #[test]
+fn the_input_is_not_overwritten() {
+    let bench = bench("algorithm: ecdsa-p256");
+    std::fs::hard_link(bench.path("blob"), bench.path("other-name")).unwrap();
+    for format in ["raw", "cms"] {
+        for output in ["blob", "./blob", "other-name"] {
+            sign(&bench, format, output).exits(2).says("would be overwritten").says("hint: ");
+        }
+    }
+    assert!(bench.read("blob") == vec![7; 3_000_001]);
+}
+
+#[test]
 fn fifos_and_directories_are_neither_read_nor_replaced() {
     use std::os::unix::fs::FileTypeExt as _;
     let Some(mkfifo) = find_tool("mkfifo") else { return };

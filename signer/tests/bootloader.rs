@@ -187,6 +187,19 @@ fn mode_off_and_missing_files_are_refused() {
     bench.hsmsign(&twice).exits(2).says("one file is named for both");
     assert!(bench.read("u-boot.dtb") == before);
     assert_eq!(bench.files(), ["u-boot.dtb"]);
+    // A FIT over a tree, by another name too.
+    bench.write("u-boot.itb", "not read");
+    std::os::unix::fs::symlink("u-boot.dtb", bench.path("link.dtb")).unwrap();
+    for tree in ["--control-dtb", "--u-boot-bin", "--spl-dtb"] {
+        for output in ["u-boot.dtb", "link.dtb"] {
+            let sign = ["sign", "bootloader", "--fit", "u-boot.itb", "-o", output, tree, "u-boot.dtb"];
+            bench.hsmsign(&sign).exits(2).says("would be overwritten").says("hint: ");
+            let sign = ["sign", "bootloader", "--fit", output, "-o", "out", tree, "u-boot.dtb"];
+            bench.hsmsign(&sign).exits(2).says("one file is named for both");
+        }
+    }
+    assert!(bench.read("u-boot.dtb") == before);
+    assert_eq!(bench.files(), ["link.dtb", "u-boot.dtb", "u-boot.itb"]);
 }
 
 #[test]

@@ -279,11 +279,16 @@ fn what_goes_wrong_is_said_and_leaves_nothing() {
             .exits(2)
             .says("one file is named for both");
     }
+    for part in ["--rootfs", "--update-certificate"] {
+        let sign = ["sign", "fit", "fit", part, "ramdisk", "-o", "./ramdisk"];
+        bench.hsmsign(&sign).exits(2).says("would be overwritten").says("hint: ");
+    }
     let part = bench.write("part", "");
     std::fs::File::options().write(true).open(&part).unwrap().set_len(1 << 40).unwrap();
     let sign = ["sign", "fit", "fit", "--update-certificate", "part", "-o", "out"];
     bench.hsmsign(&sign).exits(8).says("at most 1048576");
     std::fs::remove_file(part).unwrap();
+    assert!(bench.read("ramdisk") == noise(2, 333));
     assert!(bench.read("u-boot.dtb") == tree && bench.read("fit") == good);
     for name in ["elf", "cut", "cut-by-one", "empty", "bad"] {
         std::fs::remove_file(bench.path(name)).unwrap();

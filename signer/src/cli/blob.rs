@@ -1,6 +1,6 @@
 //! `sign blob` and `verify blob`: a detached signature of any file.
 
-use super::{Context, options::TrustArgs};
+use super::{Context, options::TrustArgs, overwrite::refuse_overwrite};
 use crate::{
     crypto::{Digest, HashAlgorithm, Hasher, PublicKeyError, Scheme, Signature},
     error::Error,
@@ -57,6 +57,7 @@ struct Signed {
 }
 
 pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Error> {
+    refuse_overwrite(&args.output, [args.file.as_path()])?;
     let source = FileSource::open(&args.file)?;
     let signer = context.signer(args.role)?;
     let identity = signer.identity();

@@ -9,6 +9,7 @@ use super::{
     Context,
     control_tree::{self, PendingTree, TreeResult},
     fit::{SignedFit, write_signed},
+    overwrite::{is_same_file, refuse_overwrite},
 };
 use crate::{
     error::Error,
@@ -140,17 +141,28 @@ pub(super) fn sign(context: &Context<'_>, args: &SignBootloaderArgs) -> Result<(
     context.output.result(&result, String::new)
 }
 
-/// Each tree is read once and written once; one file in two parts would lose one of the keys.
+/// Each tree is read once and written once; one file in two parts would lose one of the keys, and a FIT
+/// over a tree the tree.
 fn refuse_one_file_twice(args: &SignBootloaderArgs) -> Result<(), Error> {
-    let real = |path: &Option<PathBuf>| path.as_ref().and_then(|p| p.canonicalize().ok());
-    let spl = real(&args.spl_dtb);
-    if spl.is_some() && (spl == real(&args.control_dtb) || spl == real(&args.u_boot_bin)) {
+    let trees = [&args.control_dtb, &args.u_boot_bin, &args.spl_dtb];
+    let trees = || trees.into_iter().filter_map(Option::as_deref);
+    let spl = args.spl_dtb.as_deref();
+    let of_u_boot = [&args.control_dtb, &args.u_boot_bin].into_iter().filter_map(Option::as_deref);
+    if of_u_boot.into_iter().any(|tree| spl.is_some_and(|spl| is_same_file(spl, tree))) {
         return Err(Error::Usage {
             message: "SPL and U-Boot have a control tree each, but one file is named for both".into(),
             hint: Some("SPL's tree is usually `spl/u-boot-spl.dtb`".into()),
         });
     }
-    Ok(())
+    if let Some(fit) = &args.fit
+        && trees().any(|tree| is_same_file(fit, tree))
+    {
+        return Err(Error::Usage {
+            message: "the FIT and the control tree are two things, but one file is named for both".into(),
+            hint: Some("the FIT is usually `u-boot.itb`".into()),
+        });
+    }
+    args.output.as_deref().map_or(Ok(()), |output| refuse_overwrite(output, trees()))
 }
 
 /// Signs U-Boot's FIT into a temporary file; the fit key goes into its control trees first.

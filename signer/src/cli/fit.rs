@@ -4,6 +4,7 @@ use super::{
     Context,
     control_tree::{PendingTree, TreeResult},
     options::TrustArgs,
+    overwrite::{is_same_file, refuse_overwrite},
 };
 use crate::{
     crypto::PublicKey,
@@ -120,13 +121,13 @@ pub(super) fn sign(context: &Context<'_>, args: &SignFitArgs) -> Result<(), Erro
     context.output.result(&result, String::new)
 }
 
-/// A FIT written over the control tree, or into it, would be lost at once.
+/// A FIT written over the control tree, or into it, would be lost at once, and what goes into a FIT too.
 fn refuse_one_file_twice(args: &SignFitArgs) -> Result<(), Error> {
-    let Some(tree) = args.control_dtb.as_ref().and_then(|path| path.canonicalize().ok()) else {
-        return Ok(());
-    };
+    let parts = [&args.parts.rootfs, &args.parts.update_certificate];
+    refuse_overwrite(&args.output, parts.into_iter().filter_map(Option::as_deref))?;
+    let Some(tree) = &args.control_dtb else { return Ok(()) };
     for file in [&args.input, &args.output] {
-        if file.canonicalize().is_ok_and(|file| file == tree) {
+        if is_same_file(file, tree) {
             return Err(Error::Usage {
                 message: "the FIT and the control tree are two things, but one file is named for both".into(),
                 hint: Some("the control tree is usually `u-boot.dtb`".into()),

@@ -12,6 +12,7 @@ mod init;
 mod keys;
 mod options;
 mod output;
+mod overwrite;
 mod release;
 mod rootfs;
 mod settings;

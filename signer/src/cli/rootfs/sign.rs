@@ -2,7 +2,7 @@
 
 use super::{Beside, locate, on_all_cores};
 use crate::{
-    cli::Context,
+    cli::{Context, overwrite::refuse_overwrite},
     config::ConfigError,
     crypto::{Digest, HashAlgorithm},
     error::Error,
@@ -19,7 +19,6 @@ use crate::{
 };
 use std::{
     io::Write as _,
-    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
@@ -193,15 +192,7 @@ fn refuse_to_overwrite_the_image(args: &SignRootfsArgs) -> Result<(), Error> {
     if args.hash_file {
         outputs.push(&args.output);
     }
-    let file = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
-    let image = file(&args.image);
-    match outputs.into_iter().find(|output| image.is_some() && file(output) == image) {
-        None => Ok(()),
-        Some(output) => Err(Error::Usage {
-            message: format!("`{}` is the image itself and would be overwritten", output.display()),
-            hint: Some("name another output with `-o`".into()),
-        }),
-    }
+    outputs.into_iter().try_for_each(|output| refuse_overwrite(output, [args.image.as_path()]))
 }
 
 /// The tree to make: as the options say, else as the image was signed before, else the defaults.

@@ -2,7 +2,7 @@
 
 use super::{form, read_payloads};
 use crate::{
-    cli::Context,
+    cli::{Context, overwrite::refuse_overwrite},
     config::ConfigError,
     error::Error,
     format::{
@@ -18,7 +18,7 @@ use crate::{
 use std::{
     fs::File,
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
@@ -104,7 +104,9 @@ fn sign_new(
     signer: &dyn Answer,
     longest: usize,
 ) -> Result<(), Error> {
-    refuse_to_overwrite_inputs(args, description_path)?;
+    // A bundle may replace one that is signed again, but not what it is made of.
+    let inputs = args.images.iter().map(PathBuf::as_path);
+    refuse_overwrite(&args.output, inputs.chain([description_path]))?;
     let source = FileSource::open(description_path)?;
     let bytes = source
         .read_range(0..source.len_bytes(), sw_description::MAX_LEN_BYTES)
@@ -127,20 +129,6 @@ fn sign_new(
         paths: sources.iter().map(FileSource::path).collect(),
     };
     build(context, &args.output, description, &input, signer, longest)
-}
-
-/// A bundle may replace one that is signed again, but not what it is made of.
-fn refuse_to_overwrite_inputs(args: &SignSwuArgs, description: &Path) -> Result<(), Error> {
-    let file = |path: &Path| std::fs::metadata(path).ok().map(|m| (m.dev(), m.ino()));
-    let Some(output) = file(&args.output) else { return Ok(()) };
-    let mut inputs = args.images.iter().map(PathBuf::as_path).chain([description]);
-    match inputs.find(|input| file(input) == Some(output)) {
-        None => Ok(()),
-        Some(input) => Err(Error::Usage {
-            message: format!("`{}` goes into the bundle and would be overwritten by it", input.display()),
-            hint: Some("name another output with `-o`".into()),
-        }),
-    }
 }
 
 fn sign_again(
