@@ -43,8 +43,9 @@ pub const MAX_SIGNED_PATHS_LEN_BYTES: usize = 4096;
 pub const MAX_IMAGES: usize = 4096;
 /// Most `hash` nodes, and most `signature` nodes, that one image or configuration may have.
 pub const MAX_HASHES: usize = 32;
-/// Most `signature` nodes that all images and configurations of a FIT may have together.
-pub const MAX_SIGNATURES: usize = 256;
+/// Most `signature` nodes that all images and configurations of a FIT may have together: enough for a FIT
+/// of every board of an architecture.
+pub const MAX_SIGNATURES: usize = 2048;
 /// The largest FIT that U-Boot verifies unless built otherwise (`FIT_SIGNATURE_MAX_SIZE`), in bytes.
 pub const DEFAULT_MAX_FIT_LEN_BYTES: u64 = 256 << 20;
 /// Largest device tree image that a [`StageTrust`] is written into, in bytes.

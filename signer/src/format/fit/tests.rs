@@ -351,8 +351,8 @@ fn hopeless_and_numberless_signatures_cost_little() {
         })
     };
     accepts(&sign(&with(1), &KEY), &KEY);
-    let many = edited(&with(17), |fdt| {
-        for number in 0..17 {
+    let many = edited(&with(129), |fdt| {
+        for number in 0..129 {
             let configuration = node(fdt, &format!("/configurations/x-{number}"));
             for signature in 0..16 {
                 fdt.add_node(configuration, &format!("signature-{signature}")).unwrap();
@@ -360,9 +360,9 @@ fn hopeless_and_numberless_signatures_cost_little() {
         }
     });
     let refused = refuses(&many, &KEY);
-    assert!(refused.contains("more than 256 signature nodes in all"), "{refused}");
-    let refused = sign_with(&with(255), &KEY, None).unwrap_err().to_string();
-    assert!(refused.contains("more than 256 signature nodes in all"), "{refused}");
+    assert!(refused.contains("more than 2048 signature nodes in all"), "{refused}");
+    let refused = sign_with(&with(2048), &KEY, None).unwrap_err().to_string();
+    assert!(refused.contains("more than 2048 signature nodes in all"), "{refused}");
 }
 
 #[test]
