@@ -169,7 +169,14 @@ pub fn read_all(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     if bytes.first() == Some(&0x30) {
         return Ok(vec![Certificate::from_der(bytes).and_then(|c| c.to_der()).map_err(text)?]);
     }
-    let certificates = Certificate::load_pem_chain(bytes).map_err(text)?;
+    // x509-cert 0.2.5 subtracts one from the length of what is left without line ends, also when nothing is.
+    let certificates = match bytes.trim_ascii() {
+        [] | [_] => Vec::new(),
+        pem => Certificate::load_pem_chain(pem).map_err(text)?,
+    };
+    if certificates.is_empty() {
+        return Err("there is no certificate in it".into());
+    }
     certificates.iter().map(|c| c.to_der().map_err(text)).collect()
 }
 
@@ -249,4 +256,24 @@ fn request(role: Role, algorithm: SignatureAlgorithm, bytes: &[u8], name: &str) 
 
 fn text(error: der::Error) -> String {
     error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_file_without_certificate_is_an_error() {
+        for bytes in [&b""[..], b"\n", b"\r\n\n", b"x", b"x\n"] {
+            assert!(read_all(bytes).is_err(), "{bytes:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_files_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = read_all(&bytes);
+        }
+    }
 }
