@@ -3,6 +3,7 @@
 //! Data flows one way: command (`cli`) → `policy` (mode, role, pins) → `key` (opened, checked) →
 //! `format` (plan, digest out, signature in, edits out) → `io` (atomic output).
 //!
+//! * [`vocabulary`]: mode and role.
 //! * [`crypto`]: the vocabulary all others share: digests, algorithms, public keys, signatures.
 //! * [`request`]: the signing request, the seam between formats and keys.
 //! * [`format`]: artifact formats; bytes in, edits out; know nothing of keys, files or modes.
@@ -24,6 +25,7 @@ pub mod key;
 pub mod policy;
 pub mod report;
 pub mod request;
+pub mod vocabulary;
 
 #[cfg(test)]
 mod testing;

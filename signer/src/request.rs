@@ -4,53 +4,7 @@
 //! ceremony can answer the same request.
 
 use crate::crypto::{Digest, Signature, SignatureAlgorithm};
-
-/// Who signs what; each role has its own key per mode.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// U-Boot proper, checked by SPL or ROM.
-    Bootloader,
-    /// FIT images, checked by U-Boot.
-    Fit,
-    /// dm-verity root hashes, checked by the kernel.
-    Rootfs,
-    /// swupdate bundles, checked by swupdate.
-    Update,
-}
-
-impl Role {
-    /// Every role, in boot order.
-    pub const ALL: [Self; 4] = [Self::Bootloader, Self::Fit, Self::Rootfs, Self::Update];
-
-    /// The name used in configuration and on the command line.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bootloader => "bootloader",
-            Self::Fit => "fit",
-            Self::Rootfs => "rootfs",
-            Self::Update => "update",
-        }
-    }
-}
-
-impl std::fmt::Display for Role {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl std::str::FromStr for Role {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|r| r.name() == name)
-            .ok_or_else(|| format!("unknown role `{name}`; roles are bootloader, fit, rootfs, update"))
-    }
-}
+pub use crate::vocabulary::{Mode, Role};
 
 /// The artifact formats whose signatures a key holder may be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -125,7 +79,7 @@ pub struct Identity {
     /// The role.
     pub role: Role,
     /// Dev or release.
-    pub mode: crate::policy::Mode,
+    pub mode: Mode,
     /// What the role signs with.
     pub algorithm: SignatureAlgorithm,
     /// `key-name-hint` in FITs: `hsmsign-dev-fit`, `hsmsign-release-fit`; differs by mode so that a
@@ -148,14 +102,13 @@ pub struct Identity {
 impl Identity {
     /// The `key-name-hint` of a role's key in a mode, such as `hsmsign-dev-fit`.
     #[must_use]
-    pub fn hint(mode: crate::policy::Mode, role: Role) -> String {
+    pub fn hint(mode: Mode, role: Role) -> String {
         format!("hsmsign-{mode}-{role}")
     }
 
     /// Whose key a hint names; `None` if it is not one of ours.
     #[must_use]
-    pub fn parse_hint(hint: &str) -> Option<(crate::policy::Mode, Role)> {
-        use crate::policy::Mode;
+    pub fn parse_hint(hint: &str) -> Option<(Mode, Role)> {
         let pairs = [Mode::Dev, Mode::Release].into_iter().flat_map(|m| Role::ALL.map(|r| (m, r)));
         pairs.into_iter().find(|(mode, role)| Self::hint(*mode, *role) == hint)
     }

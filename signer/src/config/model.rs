@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{Fingerprint, HashAlgorithm, KeyType, Scheme, SignatureAlgorithm},
-    request::Role,
+    vocabulary::Role,
 };
 use std::{collections::BTreeMap, path::PathBuf};
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     crypto::{Fingerprint, HashAlgorithm, KeyType, Scheme},
     key::uri::KeyUri,
-    request::Role,
+    vocabulary::Role,
 };
 use serde::Deserialize;
 use std::{

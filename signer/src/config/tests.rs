@@ -3,7 +3,7 @@
 use super::{Config, Fault, HostConfig, PinSource, UpdateFormat};
 use crate::{
     crypto::{HashAlgorithm, KeyType, Scheme},
-    request::Role,
+    vocabulary::Role,
 };
 use proptest::prelude::*;
 use std::path::Path;

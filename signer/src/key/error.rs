@@ -1,6 +1,6 @@
 //! Whatever keeps a token from signing.
 
-use crate::request::Role;
+use crate::vocabulary::Role;
 use cryptoki::error::Error as CkError;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use super::Mode;
 use crate::{
     crypto::{Fingerprint, SignatureAlgorithm},
-    request::Role,
+    vocabulary::Role,
 };
 use std::marker::PhantomData;
 

@@ -1,7 +1,7 @@
 //! Certificates of release keys: validity, key, chain, purpose.
 
 use super::Refusal;
-use crate::{crypto::PublicKey, request::Role};
+use crate::{crypto::PublicKey, vocabulary::Role};
 use const_oid::db::rfc5280::{ID_KP_CODE_SIGNING, ID_KP_EMAIL_PROTECTION};
 use der::{Decode as _, Encode as _};
 use openssl::{

@@ -4,7 +4,7 @@ use super::{Authorized, Dev, KeyFacts, ModuleFacts, Refusal, TokenFacts};
 use crate::{
     config::{RoleSettings, Roles},
     crypto::{Fingerprint, PublicKey},
-    request::Role,
+    vocabulary::Role,
 };
 use std::collections::BTreeSet;
 

@@ -8,7 +8,6 @@ mod authorized;
 mod certificate;
 mod dev;
 mod facts;
-mod mode;
 mod refusal;
 mod release;
 mod software_token;
@@ -18,10 +17,11 @@ pub use authorized::{Authorized, Dev, Exception, Release, SigningMode};
 pub use certificate::Certificates;
 pub use dev::DevPolicy;
 pub use facts::{KeyFacts, ModuleFacts, TokenFacts};
-pub use mode::Mode;
 pub use refusal::Refusal;
 pub use release::{Judgement, ReleasePolicy};
 pub use trust::TrustedKey;
+
+pub use crate::vocabulary::Mode;
 
 use crate::config::Config;
 

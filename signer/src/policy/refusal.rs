@@ -2,7 +2,7 @@
 
 use crate::{
     crypto::{Fingerprint, KeyType},
-    request::Role,
+    vocabulary::Role,
 };
 
 /// Why the policy says no.

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat},
     crypto::{Fingerprint, KeyMaterial, KeyType, PublicKey},
-    request::Role,
+    vocabulary::Role,
 };
 
 /// What release mode may do.

@@ -4,8 +4,8 @@ use super::{FitError, SIGNER_NAME, image::Fit, properties as p};
 use crate::{
     crypto::{KeyType, Scheme},
     format::{control_dtb::crypto_name, fdt::NodeId},
-    policy::Mode,
-    request::{Identity, Role},
+    request::Identity,
+    vocabulary::{Mode, Role},
 };
 
 /// What every signature node of one run says.

@@ -1,7 +1,7 @@
 //! Salt and UUID that follow from what is signed, so that builds are reproducible.
 
 use super::Uuid;
-use crate::{crypto::HashAlgorithm, request::Role};
+use crate::{crypto::HashAlgorithm, vocabulary::Role};
 
 /// The salt for an image: SHA-256 of `hsmsign dm-verity salt v1`, product, role and the number of data
 /// bytes in decimal, each followed by a zero byte.

@@ -8,7 +8,7 @@ use crate::{
     crypto::KeyType,
     io::AtomicFile,
     key::{KeyError, certificate},
-    request::Role,
+    vocabulary::Role,
 };
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::{

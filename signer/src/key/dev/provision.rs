@@ -9,7 +9,7 @@ use crate::{
         pkcs11::{Module, Selector, Token, TokenKey},
     },
     policy::DevPolicy,
-    request::Role,
+    vocabulary::Role,
 };
 use std::{path::Path, sync::Arc};
 use zeroize::Zeroizing;

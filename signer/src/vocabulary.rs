@@ -1,0 +1,70 @@
+//! The two words that every part of the program shares: mode and role.
+
+/// What the build is for; one variable chooses it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Nothing is signed.
+    Off,
+    /// Keys in a SoftHSMv2 token made on first use.
+    Dev,
+    /// Pinned keys in an HSM.
+    Release,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Dev => "dev",
+            Self::Release => "release",
+        })
+    }
+}
+
+/// Who signs what; each role has its own key per mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// U-Boot proper, checked by SPL or ROM.
+    Bootloader,
+    /// FIT images, checked by U-Boot.
+    Fit,
+    /// dm-verity root hashes, checked by the kernel.
+    Rootfs,
+    /// swupdate bundles, checked by swupdate.
+    Update,
+}
+
+impl Role {
+    /// Every role, in boot order.
+    pub const ALL: [Self; 4] = [Self::Bootloader, Self::Fit, Self::Rootfs, Self::Update];
+
+    /// The name used in configuration and on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Bootloader => "bootloader",
+            Self::Fit => "fit",
+            Self::Rootfs => "rootfs",
+            Self::Update => "update",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl std::str::FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|r| r.name() == name)
+            .ok_or_else(|| format!("unknown role `{name}`; roles are bootloader, fit, rootfs, update"))
+    }
+}
