@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
+#[path = "../common/mod.rs"]
 mod common;
-
+mod options;
+mod outputs;
 use common::{Bench, Outcome, find_tool, token::TestToken};
 use std::{
     fs,
@@ -13,6 +15,7 @@ use std::{
 };
 
 const BLOCK: usize = 4096;
+
 const BLOCKS: usize = 600;
 
 /// Data in which all blocks differ.
@@ -235,20 +238,6 @@ fn superblocks_are_bounded() {
 }
 
 #[test]
-fn equal_input_gives_equal_bytes_with_any_key() {
-    let bench = signed(&[]);
-    sign(&bench, "image", "again", &[]).exits(0);
-    for suffix in ["", ".roothash", ".roothash.p7s", ".verity.json"] {
-        let [one, two] = ["out", "again"].map(|n| bench.read(&format!("{n}{suffix}")));
-        assert!(one == two, "{suffix}");
-    }
-    let other_keys = signed(&[]);
-    assert!(bench.read("out") == other_keys.read("out"));
-    assert!(bench.read("out.roothash") == other_keys.read("out.roothash"));
-    assert!(bench.read("out.roothash.p7s") != other_keys.read("out.roothash.p7s"));
-}
-
-#[test]
 fn signing_again_replaces_and_does_not_nest() {
     for more in [
         &["--salt", "c0ffee", "--uuid", "00112233-4455-6677-8899-aabbccddeeff", "--hash", "sha512"][..],
@@ -277,207 +266,6 @@ fn signing_again_replaces_and_does_not_nest() {
     flip(&bench, "out", 5);
     sign(&bench, "out", "new", &[]).exits(0).says("have changed since");
     verify(&bench, &["new"]).exits(0);
-}
-
-#[test]
-fn options_mean_what_veritysetup_means() {
-    let bench = Bench::new();
-    bench.write("image", image(BLOCKS * BLOCK));
-    let uuid = "--uuid=00112233-4455-6677-8899-aabbccddeeff";
-    let both = ["--salt=a0b1c2", "--hash=sha512", "--data-block-size=1024", "--hash-block-size=2048"];
-    sign(&bench, "image", "out", &[&both[..], &["--hash-file", uuid]].concat()).exits(0);
-    sign(&bench, "image", "bare", &[&both[..], &["--hash-file", "--no-superblock"]].concat()).exits(0);
-    for output in ["out", "bare"] {
-        verify(&bench, &["image", "--hash-file", output]).exits(0);
-    }
-    let Some(tool) = find_tool("veritysetup") else { return };
-    bench.tool(&tool, &[&["format", "image", "theirs"], &both[..], &[uuid]].concat());
-    bench.tool(&tool, &[&["format", "image", "theirs-bare", "--no-superblock"], &both[..]].concat());
-    assert!(bench.read("theirs") == bench.read("out"));
-    assert!(bench.read("theirs-bare") == bench.read("bare"));
-    bench.tool(&tool, &["verify", "image", "out", "--root-hash-file", "out.roothash"]);
-}
-
-#[test]
-fn the_description_opens_what_it_describes() {
-    let bench = signed(&["--no-superblock"]);
-    let description = description(&bench, "out");
-    assert_eq!(description["version"], 1);
-    assert_eq!(description["root_hash"], root_hash(&bench, "out"));
-    assert!(description["dm_mod_create_does_not_cover"].as_array().is_some_and(|a| !a.is_empty()));
-    let table = description["dm_table"].as_str().unwrap();
-    let expected =
-        format!("0 {} verity 1 DATA_DEVICE HASH_DEVICE 4096 4096 {BLOCKS} {BLOCKS} sha256", BLOCKS * 8);
-    assert!(table.starts_with(&expected), "{table}");
-    // The same arguments, but `verify` needs no device-mapper and knows no signature.
-    let Some(tool) = find_tool("veritysetup") else { return };
-    let arguments = description["veritysetup_open"].as_array().unwrap().iter().map(|a| a.as_str().unwrap());
-    let arguments: Vec<_> = arguments
-        .filter(|a| *a != "NAME" && !a.contains("SIGNATURE_FILE"))
-        .map(|a| match a {
-            "open" => "verify",
-            "DATA_DEVICE" | "HASH_DEVICE" => "out",
-            other => other,
-        })
-        .collect();
-    bench.tool(&tool, &arguments);
-}
-
-#[test]
-fn incomplete_blocks_are_padded_and_that_is_said() {
-    let bench = Bench::new();
-    bench.write("image", image(BLOCKS * BLOCK - 100));
-    sign(&bench, "image", "out", &[]).exits(0).says("100 zero bytes");
-    verify(&bench, &["out"]).exits(0);
-    let root = root_hash(&bench, "out");
-    assert!(veritysetup(&bench, "out", &root).is_none_or(|code| code == 0));
-    sign(&bench, "image", "tree", &["--hash-file"]).exits(0).says("pad it to");
-    verify(&bench, &["image", "--hash-file", "tree"]).exits(0).says("100 zero bytes");
-    assert_eq!(root_hash(&bench, "tree"), root);
-    bench.write("longer", image(BLOCKS * BLOCK + 1));
-    verify(&bench, &["longer", "--hash-file", "tree"]).exits(7);
-}
-
-#[test]
-fn wrong_use_is_told_before_anything_is_written() {
-    let bench = Bench::new();
-    bench.write("image", image(BLOCK));
-    bench.write("empty", b"");
-    for (option, value) in [
-        ("--salt", "xyz"),
-        ("--salt", "abc"),
-        ("--uuid", "1234"),
-        ("--hash", "sha1"),
-        ("--data-block-size", "1000"),
-        ("--hash-block-size", "1048576"),
-    ] {
-        sign(&bench, "image", "out", &[option, value]).exits(2).says(option);
-    }
-    sign(&bench, "empty", "out", &[]).exits(6).says("empty");
-    sign(&bench, "missing", "out", &[]).exits(8).says("`missing`");
-    sign(&bench, "image", "no/such/out", &[]).exits(8);
-    sign(&bench, "image", "out", &["--mode", "off"]).exits(4);
-    sign(&bench, "image", "image", &["--hash-file"]).exits(2).says("overwritten");
-    bench.write("x.roothash", image(BLOCK));
-    sign(&bench, "x.roothash", "x", &[]).exits(2).says("overwritten");
-    assert_eq!(bench.files(), ["empty", "image", "x.roothash"]);
-    assert_eq!(bench.read("image"), image(BLOCK));
-    verify(&bench, &["image"]).exits(6).says("hash area");
-}
-
-#[test]
-fn pss_is_a_configuration_error() {
-    let bench = Bench::new();
-    bench.write("image", image(BLOCK));
-    bench.write(
-        "hsmsign.yaml",
-        "version: 1\nproduct: test\nroles:\n  rootfs: { algorithm: rsa2048, padding: pss }\n",
-    );
-    sign(&bench, "image", "out", &[]).exits(3).says("PSS");
-    assert_eq!(bench.files(), ["hsmsign.yaml", "image"]);
-}
-
-#[test]
-fn ecdsa_signs_too() {
-    let bench = Bench::new();
-    bench.write("image", image(BLOCKS * BLOCK));
-    bench.write("hsmsign.yaml", "version: 1\nproduct: test\nroles:\n  rootfs: { algorithm: ecdsa-p256 }\n");
-    sign(&bench, "image", "out", &[]).exits(0);
-    verify(&bench, &["out"]).exits(0).says("ecdsa-sha256");
-    dev_certificate(&bench);
-    let accepted = openssl_accepts(&bench, "out.roothash.p7s", "out.roothash", "dev.pem");
-    assert!(accepted.is_none_or(|a| a));
-}
-
-#[test]
-fn ext4_with_blocks_too_small_is_warned_of() {
-    let Some(mkfs) = find_tool("mkfs.ext4") else { return };
-    let bench = Bench::new();
-    bench.write("image", vec![0; 8 << 20]);
-    bench.tool(&mkfs, &["-q", "-b", "1024", "image"]);
-    sign(&bench, "image", "out", &[]).exits(0).says("--data-block-size 1024");
-    let quiet = sign(&bench, "image", "out", &["--data-block-size", "1024"]).exits(0);
-    assert!(!quiet.stderr.contains("warning"), "{}", quiet.stderr);
-}
-
-/// A process killed at any moment leaves the old outputs or the new ones, whole.
-#[test]
-fn a_kill_leaves_whole_files() {
-    let bench = Bench::new();
-    bench.write("old", image(BLOCKS * BLOCK));
-    bench.write("image", image(64 << 20));
-    sign(&bench, "old", "out", &[]).exits(0);
-    let suffixes = ["", ".roothash", ".roothash.p7s", ".verity.json"];
-    let outputs = |name: &str| suffixes.map(|s| bench.read(&format!("{name}{s}")));
-    let old = outputs("out");
-    sign(&bench, "image", "expected", &[]).exits(0);
-    let new = outputs("expected");
-    let mut killed = 0;
-    for delay_ms in [5, 20, 40, 80, 120, 200, 300] {
-        let arguments = ["sign", "rootfs", "image", "-o", "out"];
-        let mut child =
-            bench.command(&arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(delay_ms));
-        child.kill().unwrap();
-        killed += u32::from(!child.wait().unwrap().success());
-        for (found, (old, new)) in outputs("out").iter().zip(old.iter().zip(&new)) {
-            assert!(found == old || found == new, "after {delay_ms} ms");
-        }
-    }
-    assert!(killed > 0);
-    sign(&bench, "image", "out", &[]).exits(0);
-    verify(&bench, &["out"]).exits(0);
-}
-
-/// A file size limit stands in for a full disk: writes fail in the same way.
-#[test]
-fn a_failed_write_is_an_error_and_leaves_the_old_output() {
-    let bench = signed(&[]);
-    let old = bench.read("out");
-    let files = bench.files();
-    bench.write("image", image(4 << 20));
-    let script = r#"trap '' XFSZ; ulimit -f 4000; exec "$0" sign rootfs image -o out"#;
-    let output = Command::new("sh")
-        .args(["-c", script, env!("CARGO_BIN_EXE_hsmsign")])
-        .current_dir(bench.directory())
-        .env("HSMSIGN_DEV_DIR", bench.path(".hsmsign"))
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(8), "{stderr}");
-    assert!(stderr.contains("`out`"), "{stderr}");
-    assert!(bench.read("out") == old);
-    assert_eq!(bench.files(), files, "nothing is left behind");
-}
-
-/// The same on a file system that is really full, where one may be mounted.
-#[test]
-fn a_full_disk_is_an_error_and_leaves_the_old_output() {
-    let bench = signed(&[]);
-    let old = bench.read("out");
-    bench.write("image", image(3 << 20));
-    let script = r#"
-        mkdir full && mount -t tmpfs -o size=2560k tmpfs full || exit 77
-        cp out full/out || exit 77
-        "$0" sign rootfs image -o full/out
-        code=$?
-        cmp out full/out || exit 99
-        [ "$(ls -A full)" = out ] || exit 98
-        exit $code"#;
-    let output = Command::new("unshare")
-        .args(["--map-root-user", "--user", "--mount", "sh", "-c", script, env!("CARGO_BIN_EXE_hsmsign")])
-        .current_dir(bench.directory())
-        .env("HSMSIGN_DEV_DIR", bench.path(".hsmsign"))
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    if output.status.code() == Some(77) || stderr.contains("unshare") {
-        eprintln!("SKIPPED: no file system can be mounted here: {stderr}");
-        return;
-    }
-    assert_eq!(output.status.code(), Some(8), "{stderr}");
-    assert!(stderr.contains("`full/out`"), "{stderr}");
-    assert!(bench.read("out") == old);
 }
 
 /// A dev image is promoted: the release key signs the same bytes, and each mode refuses the other's signature.
