@@ -1,5 +1,6 @@
 //! `hsmsign.yaml` (the policy) and the host settings.
 
+mod allow;
 mod error;
 mod host;
 mod model;
@@ -10,7 +11,8 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use allow::{Allowed, Pattern};
 pub use error::{ConfigError, Fault};
 pub use host::{AgentLimits, HostConfig, HostToken, PinSource};
-pub use model::{Config, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};
+pub use model::{Config, GateSettings, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};
 pub use place::{Excerpt, Place, Step};

@@ -1,5 +1,6 @@
 //! What `hsmsign.yaml` says, checked and with defaults filled in.
 
+use super::Allowed;
 use crate::{
     crypto::{Fingerprint, HashAlgorithm, KeyType, Scheme, SignatureAlgorithm},
     vocabulary::Role,
@@ -15,12 +16,19 @@ pub struct Config {
     pub roles: Roles,
     /// Release keys; `None` where the file has no `release` section.
     pub release: Option<ReleaseSettings>,
+    /// What the release gate lets pass by name.
+    pub gate: GateSettings,
 }
 
 impl Default for Config {
     /// What dev mode works with where there is no file.
     fn default() -> Self {
-        Self { product: "unnamed".into(), roles: Roles::default(), release: None }
+        Self {
+            product: "unnamed".into(),
+            roles: Roles::default(),
+            release: None,
+            gate: GateSettings::default(),
+        }
     }
 }
 
@@ -128,4 +136,11 @@ pub struct ReleaseKey {
     pub chain: Vec<PathBuf>,
     /// `accept: [imported]`: the key need not have been born in this token.
     pub accept_imported: bool,
+}
+
+/// The `gate` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GateSettings {
+    /// Files of a deploy directory that may be unsigned, or may be of a kind that cannot be checked.
+    pub allow: Vec<Allowed>,
 }

@@ -1,7 +1,7 @@
 //! Text of `hsmsign.yaml` to [`Config`].
 
 use super::{
-    Config, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat,
+    Allowed, Config, GateSettings, Pattern, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat,
     error::Fault,
     place::Step,
     yaml::{self, Parsed},
@@ -27,6 +27,8 @@ struct RawConfig {
     #[serde(default)]
     roles: RawRoles,
     release: Option<RawRelease>,
+    #[serde(default)]
+    gate: RawGate,
 }
 
 #[derive(Default, Deserialize)]
@@ -80,6 +82,20 @@ struct RawKey {
     accept: Vec<Parsed<Named<Acceptance>>>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGate {
+    #[serde(default)]
+    allow: Vec<RawAllowed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAllowed {
+    path: Parsed<Pattern>,
+    reason: Parsed<Reason>,
+}
+
 impl Config {
     /// Parses the policy file's text; pure.
     ///
@@ -98,7 +114,8 @@ impl Config {
             }
         }
         let release = raw.release.map(|raw| release_settings(text, raw)).transpose()?;
-        Ok(Self { product: raw.product.0.0, roles, release })
+        let gate = GateSettings { allow: allowed(text, "gate", raw.gate.allow)? };
+        Ok(Self { product: raw.product.0.0, roles, release, gate })
     }
 }
 
@@ -162,6 +179,20 @@ fn role_settings(text: &str, role: Role, raw: &RawRole) -> Result<RoleSettings, 
     };
     let hash = raw.hash.as_ref().map_or(default_hash, |h| h.0.0);
     Ok(RoleSettings { key_type, scheme, hash, update_format })
+}
+
+/// The exceptions that `section` lists under `allow`.
+fn allowed(text: &str, section: &str, raw: Vec<RawAllowed>) -> Result<Vec<Allowed>, Fault> {
+    let mut all: Vec<Allowed> = Vec::new();
+    for (index, RawAllowed { path, reason }) in raw.into_iter().enumerate() {
+        if all.iter().any(|known| known.path == path.0) {
+            let place: [Step; 4] = [section.into(), "allow".into(), index.into(), "path".into()];
+            let message = format!("`{section}.allow`: `{}` stands twice", path.0);
+            return Err(Fault::at(text, &place, message, "keep one of them"));
+        }
+        all.push(Allowed { path: path.0, reason: reason.0.0 });
+    }
+    Ok(all)
 }
 
 fn release_settings(text: &str, raw: RawRelease) -> Result<ReleaseSettings, Fault> {
@@ -278,6 +309,21 @@ impl FromStr for Product {
             return Ok(Self(text.to_owned()));
         }
         Err("not a product name, expected 1 to 40 characters".into())
+    }
+}
+
+/// Why something is excepted.
+struct Reason(String);
+
+impl FromStr for Reason {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let fits = text.trim().chars().count() >= 10 && !text.chars().any(char::is_control);
+        if fits && text.len() <= 500 {
+            return Ok(Self(text.trim().to_owned()));
+        }
+        Err("not a reason, expected a sentence of 10 to 500 characters on one line".into())
     }
 }
 

@@ -69,6 +69,29 @@ fn the_shortest_file_and_a_byte_order_mark_are_read() {
 }
 
 #[test]
+fn exceptions_of_the_gate_are_read() {
+    let with = |allow: &str| format!("version: 1\nproduct: a\ngate:\n  allow:\n{allow}");
+    let good = "    - { path: boot/*.bin, reason: \"signed by the SoC maker's tool\" }\n    - path: tee.bin\n      reason: in the ROM's own format\n";
+    let config = Config::parse(&with(good)).unwrap();
+    let [first, second] = config.gate.allow.as_slice() else { panic!("{:?}", config.gate) };
+    assert!(first.path.matches("boot/bl31.bin") && !first.path.matches("bl31.bin"));
+    assert_eq!(second.reason, "in the ROM's own format");
+    assert!(Config::parse("version: 1\nproduct: a\n").unwrap().gate.allow.is_empty());
+    for (bad, expected) in [
+        ("    - { path: '*', reason: because it is so }\n", "matches everything"),
+        ("    - { path: ../x, reason: because it is so }\n", "not a path below"),
+        ("    - { path: tee.bin, reason: todo }\n", "not a reason"),
+        ("    - { path: tee.bin }\n", "missing key `reason`"),
+        ("    - { path: tee.bin, why: because it is so }\n", "unknown key `why`"),
+        ("    - tee.bin\n", "wrong type"),
+        (&format!("{good}    - {{ path: tee.bin, reason: because it is so }}\n"), "stands twice"),
+    ] {
+        let error = error_of(&with(bad));
+        assert!(error.contains(expected) && error.contains("hsmsign.yaml:"), "{bad}: {error}");
+    }
+}
+
+#[test]
 fn complaints() {
     let mut all = String::new();
     for (from, to) in [
