@@ -17,7 +17,7 @@ mod source;
 pub mod verity;
 
 pub use edit::{Edit, Edits, Piece};
-pub use source::{ReadError, Source};
+pub use source::{ReadError, Section, Source};
 
 /// Whatever is wrong with an artifact.
 #[derive(Debug, thiserror::Error)]

@@ -45,6 +45,36 @@ pub trait Source: Sync {
     }
 }
 
+/// Some bytes of another source, as if the rest were not there.
+#[derive(Clone)]
+pub struct Section<'a> {
+    source: &'a dyn Source,
+    range: Range<u64>,
+}
+
+impl<'a> Section<'a> {
+    /// The bytes of `range`, as far as `source` has them.
+    #[must_use]
+    pub fn new(source: &'a dyn Source, range: Range<u64>) -> Self {
+        let end = range.end.min(source.len_bytes());
+        Self { source, range: range.start.min(end)..end }
+    }
+}
+
+impl Source for Section<'_> {
+    fn len_bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        if end > self.len_bytes() {
+            return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes() });
+        }
+        self.source.read_at(self.range.start + offset, buffer)
+    }
+}
+
 /// Why bytes could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {

@@ -3,15 +3,14 @@
 use super::{Beside, locate, on_all_cores};
 use crate::{
     cli::{Context, options::TrustArgs},
-    crypto::Digest,
     error::Error,
     format::{
-        Source as _,
+        Source,
         cms::KnownSigner,
-        verity::{Findings, Tree, VerityError, check, parse_root_hash, signature},
+        verity::{self, SignedImage, VerityError},
     },
     io::FileSource,
-    report::{Report, SignedBy, Verdict},
+    report::Report,
     request::Role,
 };
 use std::path::PathBuf;
@@ -63,153 +62,31 @@ pub(in crate::cli) fn verify(context: &Context<'_>, args: &VerifyRootfsArgs) -> 
             locate::appended(&data)?.ok_or(VerityError::NoHashArea).map_err(Error::malformed(&args.image))?
         }
     };
-    check_extent(&mut report, &tree, &data, hash_file.as_ref());
     let known: Vec<_> = trusted
         .iter()
         .map(|t| KnownSigner { public_key: &t.public_key, certificate: t.certificate.as_deref() })
         .collect();
-    if let Some(root_hash) = check_root_hash(&mut report, args, &beside, &tree, &known)? {
-        check_description(&mut report, &beside, &tree, &root_hash)?;
-        if report.failure().is_none() {
-            let bar = context.output.progress("verifying", tree.data_len_bytes());
-            let findings = on_all_cores(&bar, |work| check(&data, area, &tree, &root_hash, work))
-                .map_err(Error::malformed(&args.image))?;
-            add_findings(&mut report, &tree, &findings);
-        }
-    }
-    context.output.report(&report)
-}
-
-/// The data must be as long as the tree says: neither is covered by the root hash alone.
-fn check_extent(report: &mut Report, tree: &Tree, data: &FileSource, hash_file: Option<&FileSource>) {
-    let p = &tree.parameters;
-    report.add(
-        "hash area",
-        Verdict::Pass,
-        format!(
-            "{} over {} blocks of {} bytes, hash blocks of {} bytes",
-            p.hash, tree.data_blocks, p.data_block_size, p.hash_block_size
-        ),
-    );
-    let Some(hash_file) = hash_file else { return };
-    if data.len_bytes().div_ceil(p.data_block_size.bytes_u64()) != tree.data_blocks {
-        let error =
-            VerityError::DataSize { claimed_bytes: tree.data_len_bytes(), found_bytes: data.len_bytes() };
-        report.add("data", Verdict::Fail, error.to_string());
-    } else if data.len_bytes() != tree.data_len_bytes() {
-        let missing = tree.data_len_bytes() - data.len_bytes();
-        report.add("data", Verdict::Warn, format!("{missing} zero bytes are missing to a whole block"));
-    }
-    if hash_file.len_bytes() > tree.end_bytes() {
-        let more = hash_file.len_bytes() - tree.end_bytes();
-        report.add("hash area", Verdict::Warn, format!("{more} bytes behind it are not covered"));
-    }
-}
-
-/// The root hash, once a trusted signature of it was found.
-fn check_root_hash(
-    report: &mut Report,
-    args: &VerifyRootfsArgs,
-    beside: &Beside,
-    tree: &Tree,
-    known: &[KnownSigner<'_>],
-) -> Result<Option<Digest>, Error> {
     let root_hash_file = args.root_hash_file.as_ref().unwrap_or(&beside.root_hash);
-    let place = root_hash_file.display().to_string();
-    let text = match &args.root_hash {
-        Some(text) => text.clone(),
-        None => match locate::small_file(root_hash_file, MAX_ROOT_HASH_LEN_BYTES)? {
-            Some(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-            None => {
-                report.add(place, Verdict::Fail, "there is no such root hash file: the image is not signed");
-                return Ok(None);
-            }
-        },
-    };
-    let root_hash = match parse_root_hash(tree.parameters.hash, &text) {
-        Ok(root_hash) => root_hash,
-        Err(e) => {
-            report.add(place, Verdict::Fail, e.to_string());
-            return Ok(None);
-        }
+    let root_hash = match &args.root_hash {
+        Some(text) => Some(text.clone()),
+        None => locate::small_file(root_hash_file, MAX_ROOT_HASH_LEN_BYTES)?
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     };
     let signature_file = args.root_hash_signature.as_ref().unwrap_or(&beside.signature);
-    let place = signature_file.display().to_string();
-    let Some(der) = locate::small_file(signature_file, MAX_SIGNATURE_LEN_BYTES)? else {
-        report.add(place, Verdict::Fail, "there is no such signature file: the root hash is not signed");
-        return Ok(None);
+    let signature = locate::small_file(signature_file, MAX_SIGNATURE_LEN_BYTES)?;
+    let description = locate::description(&beside.description)?;
+    let places = [root_hash_file, signature_file, &beside.description].map(|p| p.display().to_string());
+    let [root_hash_place, signature_place, description_place] = &places;
+    let image = SignedImage {
+        data: &data,
+        hash_file: hash_file.as_ref().map(|file| file as &dyn Source),
+        tree: &tree,
+        root_hash: (root_hash_place, root_hash.as_deref()),
+        signature: (signature_place, signature.as_deref()),
+        description: (description_place, description.as_ref()),
     };
-    match signature::verify(&der, &root_hash, known) {
-        Err(e) => {
-            report.add(place, Verdict::Fail, e.to_string());
-            Ok(None)
-        }
-        Ok(verified) => {
-            report.add(&place, Verdict::Pass, format!("signature of root hash {text}"));
-            if verified.has_certificates {
-                report.add(&place, Verdict::Warn, "it carries certificates, which the kernel does not need");
-            }
-            if let Some(signer) = known.get(verified.signer) {
-                report.signed_by.push(SignedBy {
-                    place,
-                    fingerprint: signer.public_key.fingerprint(),
-                    algorithm: verified.algorithm.to_string(),
-                });
-            }
-            Ok(Some(root_hash))
-        }
-    }
-}
-
-/// A description that says something else would open the device wrongly.
-fn check_description(
-    report: &mut Report,
-    beside: &Beside,
-    tree: &Tree,
-    root_hash: &Digest,
-) -> Result<(), Error> {
-    let place = beside.description.display().to_string();
-    match locate::description(&beside.description)? {
-        None => {}
-        Some(found) if found.tree().is_ok_and(|t| t == *tree) && found.root_hash == root_hash.to_hex() => {
-            report.add(place, Verdict::Pass, "describes this image");
-        }
-        Some(_) => report.add(place, Verdict::Fail, "describes another image or other parameters"),
-    }
-    Ok(())
-}
-
-fn add_findings(report: &mut Report, tree: &Tree, findings: &Findings) {
-    if !findings.root_matches {
-        report.add("hash tree", Verdict::Fail, "it does not lead to the root hash");
-    }
-    if findings.bad_hash_blocks > 0 {
-        let places = named(&findings.first_bad_hash_blocks, findings.bad_hash_blocks);
-        report.add("hash tree", Verdict::Fail, format!("hash block {places} is not as the level above says"));
-    }
-    if findings.bad_data_blocks > 0 {
-        let places = named(&findings.first_bad_data_blocks, findings.bad_data_blocks);
-        report.add("data", Verdict::Fail, format!("data block {places} is not as the hash tree says"));
-    }
-    if findings.is_good() {
-        report.add(
-            "hash tree",
-            Verdict::Pass,
-            format!("{} levels lead to the root hash", tree.levels().len()),
-        );
-        report.add(
-            "data",
-            Verdict::Pass,
-            format!("all {} blocks are as the hash tree says", tree.data_blocks),
-        );
-    }
-}
-
-/// `5`, `5, 7`, `5, 7 and 90 more`.
-fn named(first: &[u64], count: u64) -> String {
-    let text = first.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
-    match count.saturating_sub(first.len() as u64) {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
+    let bar = context.output.progress("verifying", tree.data_len_bytes());
+    on_all_cores(&bar, |work| verity::verify(&image, &known, work, &mut report))
+        .map_err(Error::malformed(&args.image))?;
+    context.output.report(&report)
 }

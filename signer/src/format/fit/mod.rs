@@ -6,6 +6,7 @@
 //! Sources: the FIT specification v1.0 (<https://fitspec.osfw.foundation>); U-Boot
 //! `doc/usage/fit/signature.rst`, and for the regions `boot/image-fit-sig.c` and `boot/fdt_region.c`.
 
+mod content;
 mod error;
 mod external;
 mod hash;
@@ -25,6 +26,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use content::ImageData;
 pub use error::{FitError, Problem};
 pub use image::{Fit, Place};
 pub use plan::{Plan, Signing, plan};

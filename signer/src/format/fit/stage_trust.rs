@@ -9,6 +9,9 @@ use crate::format::{
 const FIRMWARE: &str = "firmware";
 const NODE: &str = "hsmsign";
 const UPDATE_CERTIFICATE: &str = "update-certificate";
+const ROOT_HASH: &str = "root-hash";
+/// Longest value that is read; a file of certificates has at most 1 MiB.
+const MAX_VALUE_LEN_BYTES: usize = 1 << 20;
 
 /// Trust anchors of the stage that a FIT starts.
 ///
@@ -39,7 +42,7 @@ impl StageTrust {
         };
         let properties = [
             ("version", rootfs.version.to_string()),
-            ("root-hash", rootfs.root_hash.clone()),
+            (ROOT_HASH, rootfs.root_hash.clone()),
             ("hash-algorithm", rootfs.hash_algorithm.clone()),
             ("salt", rootfs.salt.clone()),
             ("uuid", rootfs.uuid.clone().unwrap_or_default()),
@@ -53,6 +56,38 @@ impl StageTrust {
         ];
         let terminated = |text: String| [text.as_bytes(), &[0]].concat();
         properties.into_iter().map(|(name, value)| (name.to_owned(), terminated(value))).collect()
+    }
+
+    /// The anchors that stand in `tree`, if it has the node.
+    ///
+    /// # Errors
+    ///
+    /// [`FdtError`] if it is no device tree, or a value is longer than any that hsmsign writes.
+    pub fn read(tree: &[u8]) -> Result<Option<Self>, FdtError> {
+        let fdt = Fdt::parse(&tree)?;
+        let Some(node) = fdt.child(Fdt::ROOT, FIRMWARE).and_then(|id| fdt.child(id, NODE)) else {
+            return Ok(None);
+        };
+        let mut trust = Self::default();
+        let mut rootfs = Vec::new();
+        for property in fdt.node(node).properties() {
+            let value = fdt.value_bytes(property.value(), MAX_VALUE_LEN_BYTES)?;
+            if property.name() == UPDATE_CERTIFICATE {
+                trust.update_certificate = Some(value);
+            } else {
+                rootfs.push((property.name().to_owned(), value));
+            }
+        }
+        trust.rootfs = (!rootfs.is_empty()).then_some(rootfs);
+        Ok(Some(trust))
+    }
+
+    /// The root hash, hexadecimal, if a root filesystem is described.
+    #[must_use]
+    pub fn root_hash(&self) -> Option<String> {
+        let (_, value) = self.rootfs.as_ref()?.iter().find(|(name, _)| name == ROOT_HASH)?;
+        let text = value.strip_suffix(&[0]).unwrap_or(value);
+        Some(String::from_utf8_lossy(text).into_owned())
     }
 
     /// `tree` with these anchors; nothing else in it changes. What is not given stays as it was.

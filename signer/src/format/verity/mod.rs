@@ -20,6 +20,7 @@ mod superblock;
 mod table;
 mod tree;
 mod uuid;
+mod verify;
 
 pub use build::{HashArea, build, stored_root_hash};
 pub use check::{Findings, check};
@@ -33,3 +34,4 @@ pub use superblock::{SUPERBLOCK_LEN_BYTES, Superblock, find_appended};
 pub use table::{dm_mod_create, dm_table};
 pub use tree::{Level, Tree};
 pub use uuid::Uuid;
+pub use verify::{SignedImage, verify};
