@@ -1,6 +1,9 @@
 //! Errors, exit codes and hints.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
 
 /// What the process tells its caller; stable from the first release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,7 +132,26 @@ impl Error {
             Self::Refused(e) => e.hint(),
             Self::Key(e) => e.hint(),
             Self::Malformed { source, .. } => source.hint(),
-            Self::Verification { .. } | Self::File { .. } => None,
+            Self::File { action, path, source } => file_hint(action, path, source.kind()),
+            Self::Verification { .. } => None,
         }
+    }
+}
+
+/// What helps against an output that cannot be written; why an input cannot be read is plain.
+fn file_hint(action: &str, path: &Path, kind: ErrorKind) -> Option<String> {
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match kind {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded if path != "standard output" => {
+            Some(format!("make room in `{}`; no output was replaced", directory.display()))
+        }
+        ErrorKind::NotFound if action == "create" => {
+            Some(format!("make the directory `{}` first", directory.display()))
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem if action == "create" => Some(format!(
+            "an output is written beside its place and then renamed, so `{}` has to be writable",
+            directory.display()
+        )),
+        _ => None,
     }
 }

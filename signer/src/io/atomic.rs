@@ -52,7 +52,7 @@ impl AtomicFile {
             .suffix(".tmp")
             .permissions(std::fs::Permissions::from_mode(mode))
             .tempfile_in(directory)
-            .map_err(Error::file("create", path))?;
+            .map_err(|e| Error::file("create", path)(without_temporary_path(e)))?;
         Ok(Self { temporary, path: path.to_owned() })
     }
 
@@ -80,7 +80,7 @@ impl AtomicFile {
                 Piece::Copy(range) => copy_range(source, range, self.temporary.as_file())
                     .map_err(Error::file("copy into", &self.path))?,
                 Piece::Bytes(bytes) => {
-                    self.temporary.write_all(bytes).map_err(Error::file("write", &self.path))?;
+                    self.temporary.as_file().write_all(bytes).map_err(Error::file("write", &self.path))?;
                 }
             }
         }
@@ -129,11 +129,19 @@ impl AtomicFile {
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.temporary.write(bytes)
+        self.temporary.as_file().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.temporary.flush()
+        self.temporary.as_file().flush()
+    }
+}
+
+/// What the system said. The library puts the temporary file's path behind it, which means nothing to anybody.
+fn without_temporary_path(error: io::Error) -> io::Error {
+    match error.to_string().rsplit_once(" at path ") {
+        Some((message, _)) => io::Error::new(error.kind(), message.to_owned()),
+        None => error,
     }
 }
 
