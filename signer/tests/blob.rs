@@ -150,3 +150,37 @@ fn a_huge_file_of_trusted_keys_is_refused_unread() {
     huge.set_len(1 << 40).unwrap();
     verify(&bench, "raw", "raw", &["--trust", "huge"]).exits(8).says("at most 1048576");
 }
+
+#[test]
+fn any_path_that_the_system_takes_will_do() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let bench = Bench::new();
+    let name = OsStr::from_bytes(b"we ird\n\xff");
+    std::fs::write(bench.directory().join(name), b"content").unwrap();
+    let output = OsStr::from_bytes(b" signature\t\xfe.sig");
+    let sign = ["--json", "sign", "blob", "--role", "update", "--format", "cms"].map(OsStr::new);
+    let arguments = [&sign[..], &[name, OsStr::new("-o"), output]].concat();
+    let result = bench.hsmsign(&arguments).exits(0).stdout;
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["signature"], " signature\t\u{fffd}.sig");
+    let verify = ["verify", "blob", "--role", "update", "--format", "cms", "--signature"].map(OsStr::new);
+    let outcome = bench.hsmsign(&[&verify[..], &[output, name]].concat()).exits(0);
+    assert!(outcome.stdout.lines().all(|line| line.starts_with("ok ") || line.starts_with("signed ")));
+
+    let rootfs = ["--json", "sign", "rootfs", "-o"].map(OsStr::new);
+    let result = bench.hsmsign(&[&rootfs[..], &[output, name]].concat()).exits(0).stdout;
+    let result: serde_json::Value = serde_json::from_str(&result).unwrap();
+    assert_eq!(result["description"], " signature\t\u{fffd}.sig.verity.json");
+}
+
+#[test]
+fn an_output_that_cannot_be_written_says_what_helps() {
+    let bench = Bench::new();
+    bench.write("input", b"x");
+    let sign = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o"];
+    let outcome = bench.hsmsign(&[&sign[..], &["no/such/out"]].concat()).exits(8);
+    let outcome = outcome.says("error: cannot create `no/such/out`: No such file or directory");
+    assert!(!outcome.says("hint: make the directory `no/such` first").stderr.contains(".tmp"));
+    std::fs::create_dir(bench.path("taken")).unwrap();
+    bench.hsmsign(&[&sign[..], &["taken"]].concat()).exits(8).says("not a regular file");
+}

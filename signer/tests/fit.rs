@@ -353,6 +353,12 @@ fn names_in_artifacts_cannot_forge_output() {
     let outcome = bench.hsmsign(&["verify", "fit", "out"]).exits(7).says(r"x\n\u{1b}[2Jok  all is well");
     let said = [outcome.stdout, outcome.stderr].concat();
     assert!(!said.contains('\u{1b}') && !said.contains("\nok  all"), "{said}");
+    // The error on stderr names the hint too; and a line must not be read from right to left.
+    bench.tool(&fdtput, &["-t", "s", "out", node, "algo", "sha256,rsa4096"]);
+    bench.tool(&fdtput, &["-t", "s", "out", node, "key-name-hint", "x\nok   all is well\u{202e}"]);
+    let outcome = bench.hsmsign(&["verify", "fit", "out"]).exits(7).says(r"x\nok   all is well\u{202e}");
+    let said = [outcome.stdout, outcome.stderr].concat();
+    assert!(!said.contains('\u{202e}') && !said.contains("\nok   all"), "{said}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub struct SignBlobArgs {
 #[derive(Debug, serde::Serialize)]
 struct Signed {
     /// The signature's file.
-    signature: PathBuf,
+    signature: String,
     /// Algorithm, such as `rsa-pkcs1-v1_5-sha256`.
     algorithm: String,
     /// SubjectPublicKeyInfo SHA-256 of the key, `sha256:…`.
@@ -92,7 +92,7 @@ pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Err
     output.write_all(&bytes).map_err(Error::file("write", &args.output))?;
     output.commit()?;
     let signed = Signed {
-        signature: args.output.clone(),
+        signature: args.output.display().to_string(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),
         mode: identity.mode,

@@ -68,7 +68,7 @@ pub(super) struct FitParts {
 #[derive(Debug, serde::Serialize)]
 pub(super) struct SignedFit {
     /// The signed FIT.
-    output: PathBuf,
+    output: String,
     /// Each signature.
     signatures: Vec<SignatureResult>,
     /// Algorithm, such as `rsa-pkcs1-v1_5-sha256`.
@@ -145,8 +145,7 @@ impl SignedFit {
             context.output.detail(format_args!("signed {}: {}", signature.subject, signature.digest));
         }
         context.output.note(format_args!(
-            "{}: {} signature(s) by `{key_name_hint}` ({algorithm})",
-            output.display(),
+            "{output}: {} signature(s) by `{key_name_hint}` ({algorithm})",
             signatures.len()
         ));
     }
@@ -189,7 +188,7 @@ pub(super) fn write_signed(
         digest: request.digest.to_hex(),
     };
     let result = SignedFit {
-        output: output.to_owned(),
+        output: output.display().to_string(),
         signatures: plan.requests().iter().map(signature).collect(),
         algorithm: identity.algorithm.to_string(),
         fingerprint: identity.public_key.fingerprint(),

@@ -14,10 +14,7 @@ use crate::{
     request::Role,
 };
 use serde::Serialize;
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::Path};
 
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
@@ -32,11 +29,11 @@ pub struct InitArgs {
 #[derive(Serialize)]
 struct Done {
     /// The policy file.
-    policy: PathBuf,
+    policy: String,
     /// Whether it was written now; one that stood there is kept.
     policy_written: bool,
     /// The dev directory; null in mode `off` and `release`.
-    dev_dir: Option<PathBuf>,
+    dev_dir: Option<String>,
     /// Fingerprint of each role's dev key, `sha256:…`.
     dev_keys: std::collections::BTreeMap<Role, String>,
 }
@@ -62,26 +59,30 @@ pub(super) fn run(mut global: Global, given: &Given, args: &InitArgs, output: &O
         write_policy(&file, &product)?;
     }
     let context = Context::new(&global, given, output)?;
-    let mut done =
-        Done { policy: file, policy_written, dev_dir: None, dev_keys: std::collections::BTreeMap::new() };
+    let mut done = Done {
+        policy: file.display().to_string(),
+        policy_written,
+        dev_dir: None,
+        dev_keys: std::collections::BTreeMap::new(),
+    };
     if let Policy::Dev(_) = context.policy() {
         for role in Role::ALL {
             let key = context.signer(role)?;
             done.dev_keys.insert(role, key.identity().public_key.fingerprint());
         }
-        done.dev_dir = Some(context.dev_dir()?.to_owned());
+        done.dev_dir = Some(context.dev_dir()?.display().to_string());
     }
     output.result(&done, || human(&done))
 }
 
 fn human(done: &Done) -> String {
-    let policy = done.policy.display();
+    let policy = &done.policy;
     let mut text = match done.policy_written {
         true => format!("wrote {policy}\n"),
         false => format!("{policy} stands there already and was kept\n"),
     };
     if let Some(directory) = &done.dev_dir {
-        text.push_str(&format!("dev keys in {}\n", directory.display()));
+        text.push_str(&format!("dev keys in {directory}\n"));
     }
     for (role, fingerprint) in &done.dev_keys {
         text.push_str(&format!("  {role:<10} {fingerprint}\n"));

@@ -53,7 +53,7 @@ impl Output {
     pub fn error(&self, error: &Error) {
         stderr_line(format_args!("error: {error}"));
         if let Some((file, place)) = error.place() {
-            stderr_line(format_args!("{}", place.render(file)));
+            stderr_text(&place.render(file), &['\n', '\t']);
         }
         if let Some(hint) = error.hint() {
             stderr_line(format_args!("hint: {hint}"));
@@ -110,21 +110,32 @@ impl Output {
 
 /// A closed stderr is no reason to fail.
 fn stderr_line(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(&line.to_string(), &['\n', '\t']));
+    stderr_text(&line.to_string(), &[]);
 }
 
-/// `text` with control characters escaped, but for those in `keep`: names and hints come from artifacts, and
+fn stderr_text(text: &str, keep: &[char]) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text, keep));
+}
+
+/// `text` with unsafe characters escaped, but for those in `keep`: names and hints come from artifacts, and
 /// must neither steer a terminal nor forge a line of a report.
 fn printable(text: &str, keep: &[char]) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
-        if character.is_control() && !keep.contains(&character) {
+        if is_unsafe(character) && !keep.contains(&character) {
             safe.extend(character.escape_default());
         } else {
             safe.push(character);
         }
     }
     safe
+}
+
+/// Control characters, and what changes the direction in which a line is read
+/// (Unicode Standard Annex #9, section 2): either can make a line look like another one.
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn render(report: &Report) -> String {
@@ -138,7 +149,8 @@ fn render(report: &Report) -> String {
         text.push_str(&format!("{mark} {}\n", printable(&format!("{}: {}", check.place, check.detail), &[])));
     }
     for signed in &report.signed_by {
-        text.push_str(&format!("signed {} by {} ({})\n", signed.place, signed.fingerprint, signed.algorithm));
+        let line = format!("signed {} by {} ({})", signed.place, signed.fingerprint, signed.algorithm);
+        text.push_str(&format!("{}\n", printable(&line, &[])));
     }
     text
 }

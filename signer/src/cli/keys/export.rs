@@ -14,10 +14,7 @@ use crate::{
 };
 use der::pem::LineEnding;
 use serde::Serialize;
-use std::{
-    io::Write as _,
-    path::{Path, PathBuf},
-};
+use std::{io::Write as _, path::Path};
 
 /// What was exported.
 #[derive(Debug, Serialize)]
@@ -27,7 +24,7 @@ struct Exported {
     /// The key's fingerprint, `sha256:…`.
     fingerprint: String,
     /// The file that was written; null if it went to standard output.
-    file: Option<PathBuf>,
+    file: Option<String>,
     /// The thing itself as PEM, if no file was named.
     pem: Option<String>,
 }
@@ -113,7 +110,7 @@ fn write(
     let exported = Exported {
         role: args.role,
         fingerprint: key.fingerprint(),
-        file: args.output.clone(),
+        file: args.output.as_ref().map(|path| path.display().to_string()),
         pem: args.output.is_none().then(|| pem.clone()),
     };
     match &args.output {

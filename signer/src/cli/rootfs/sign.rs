@@ -80,13 +80,13 @@ fn parse_block_size(text: &str) -> Result<BlockSize, String> {
 #[derive(Debug, serde::Serialize)]
 struct Signed {
     /// The image, or with `--hash-file` the superblock and tree alone.
-    output: PathBuf,
+    output: String,
     /// The file with the root hash.
-    root_hash_file: PathBuf,
+    root_hash_file: String,
     /// The file with its signature.
-    signature: PathBuf,
+    signature: String,
     /// The file with the description.
-    description: PathBuf,
+    description: String,
     /// The root hash, hexadecimal.
     root_hash: String,
     /// Where the hash area begins in `output`, in bytes.
@@ -154,10 +154,10 @@ pub(in crate::cli) fn sign(context: &Context<'_>, args: &SignRootfsArgs) -> Resu
     AtomicFile::commit_all(outputs)?;
 
     let signed = Signed {
-        output: args.output.clone(),
-        root_hash_file: beside.root_hash,
-        signature: beside.signature,
-        description: beside.description,
+        output: args.output.display().to_string(),
+        root_hash_file: beside.root_hash.display().to_string(),
+        signature: beside.signature.display().to_string(),
+        description: beside.description.display().to_string(),
         root_hash: root_hash.to_hex(),
         hash_offset_bytes: tree.hash_offset_bytes,
         padding_bytes: tree.data_len_bytes().saturating_sub(input.len_bytes),

@@ -54,7 +54,7 @@ pub struct SignSwuArgs {
 #[derive(Debug, serde::Serialize)]
 struct Signed {
     /// The bundle.
-    output: PathBuf,
+    output: String,
     /// SHA-256 of its sw-description, hexadecimal.
     description_sha256: String,
     /// Whether hashes or sizes were filled in.
@@ -199,7 +199,7 @@ fn build(
 
     let files = input.payloads.iter().zip(&measured);
     let signed = Signed {
-        output: output.to_owned(),
+        output: output.display().to_string(),
         description_sha256: seal.description_sha256().to_hex(),
         filled_in: text != before,
         files: files
