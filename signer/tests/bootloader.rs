@@ -69,6 +69,31 @@ fn keys_go_into_both_trees_and_verify() {
 }
 
 #[test]
+fn keys_on_the_command_line_can_be_of_one_role() {
+    let bench = Bench::new();
+    let Some(()) = control_tree(&bench, "u-boot.dtb", 0) else { return };
+    control_tree(&bench, "spl.dtb", 0).unwrap();
+    bench.hsmsign(&["sign", "bootloader", "--control-dtb", "u-boot.dtb", "--spl-dtb", "spl.dtb"]).exits(0);
+    for role in ["fit", "bootloader"] {
+        bench.hsmsign(&["keys", "public", "--role", role, "-o", role]).exits(0);
+    }
+    let verify = |trust: &[&str]| {
+        let trees = ["verify", "bootloader", "--control-dtb", "u-boot.dtb", "--spl-dtb", "spl.dtb"];
+        let trust = trust.iter().flat_map(|file| ["--trust", file]);
+        bench.hsmsign(&trees.into_iter().chain(trust).collect::<Vec<_>>())
+    };
+    verify(&["fit", "bootloader"]).exits(0);
+    verify(&["fit=fit", "bootloader=bootloader"]).exits(0);
+    verify(&["fit=bootloader", "bootloader=fit"]).exits(7).says("none of the trusted keys");
+    // Both keys count for both roles only where no role is said.
+    verify(&["fit=bootloader", "bootloader=bootloader"]).exits(7).says("none of the trusted keys");
+    verify(&["fit=fit"]).exits(2).says("names no key for role bootloader").says("--trust bootloader=FILE");
+    // A file may be called so.
+    std::fs::rename(bench.path("fit"), bench.path("fit=fit")).unwrap();
+    verify(&["./fit=fit", "bootloader"]).exits(0);
+}
+
+#[test]
 fn results_are_machine_readable() {
     let bench = Bench::new();
     let Some(()) = control_tree(&bench, "u-boot.dtb", 0) else { return };

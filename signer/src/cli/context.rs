@@ -117,8 +117,16 @@ impl<'a> Context<'a> {
             match whom.as_str() {
                 "dev" => keys.push(self.trusted_dev_key(role)?),
                 "release" => keys.extend(self.trusted_release_keys(role)?),
-                file => keys.push(trust_file::read(Path::new(file))?),
+                file => keys.extend(trust_file::read(file, role)?),
             }
+        }
+        if keys.is_empty() {
+            return Err(Error::Usage {
+                message: format!(
+                    "`--trust` names no key for role {role}, which this verification asks about"
+                ),
+                hint: Some(format!("add `--trust {role}=FILE`, or `dev` or `release`")),
+            });
         }
         Ok(keys)
     }

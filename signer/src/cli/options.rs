@@ -37,7 +37,8 @@ pub struct Global {
 /// Whom a verification trusts.
 #[derive(Clone, Debug, Default, Args)]
 pub struct TrustArgs {
-    /// `dev`, `release`, or a file with a certificate or public key [default: the current mode's keys]
-    #[arg(long, value_name = "dev|release|FILE")]
+    /// `dev`, `release`, or a file with a certificate or public key, for one role alone if that stands
+    /// before it [default: the current mode's keys]
+    #[arg(long, value_name = "dev|release|[ROLE=]FILE")]
     pub trust: Vec<String>,
 }

@@ -166,12 +166,15 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`Error::File`] or [`Error::Config`].
+    /// [`Error::File`] or [`Error::Config`]; the latter also in release mode if a stranger could have
+    /// written the file, since it says which keys are release keys.
     pub(super) fn load_policy(&self) -> Result<PolicyFile, Error> {
-        match &self.policy_file {
-            Some(file) => PolicyFile::load(&file.value),
-            None => Ok(PolicyFile::default()),
+        let Some(file) = &self.policy_file else { return Ok(PolicyFile::default()) };
+        let opened = File::open(&file.value).map_err(Error::file("read", &file.value))?;
+        if self.mode.value == Mode::Release {
+            check_policy_writers(&opened, file)?;
         }
+        PolicyFile::load(opened, &file.value)
     }
 
     /// Reads the host settings; empty where there are none. For release mode alone.
@@ -201,8 +204,8 @@ pub(super) struct PolicyFile {
 }
 
 impl PolicyFile {
-    fn load(path: &Path) -> Result<Self, Error> {
-        let text = read_text(File::open(path).map_err(Error::file("read", path))?, path)?;
+    fn load(file: File, path: &Path) -> Result<Self, Error> {
+        let text = read_text(file, path)?;
         let config = Config::parse(&text).map_err(|fault| fault.in_file(path))?;
         Ok(Self { path: Some(path.to_owned()), text, config })
     }
@@ -272,6 +275,26 @@ fn check_writers(file: &File, path: &Path) -> Result<(), Error> {
     Err(ConfigError::Setup { message, hint: Some(hint) }.into())
 }
 
+/// Refuses a policy that a stranger could have written or put where it is found.
+///
+/// A policy stands in a checkout, so its group may write it (umask 002), and a build server's checkout may
+/// belong to another account: whoever names the file says that it is meant. One that is merely found, in
+/// this directory or above, has to be the user's own or root's, or `/tmp/hsmsign.yaml` of anybody would steer
+/// a release that is signed below `/tmp`.
+fn check_policy_writers(opened: &File, file: &Resolved<PathBuf>) -> Result<(), Error> {
+    let path = file.value.display();
+    let stat = rustix::fs::fstat(opened).map_err(|e| Error::file("read", &file.value)(e.into()))?;
+    let (reason, hint) = if stat.st_mode & 0o002 != 0 {
+        ("can be written by everybody", format!("chmod o-w {path}"))
+    } else if matches!(file.origin, Origin::Found(_)) && !is_own_or_roots(stat.st_uid) {
+        ("was found here or above, and belongs to another user", format!("if it is meant: `--config {path}`"))
+    } else {
+        return Ok(());
+    };
+    let message = format!("policy `{path}`: the file {reason}");
+    Err(ConfigError::Setup { message, hint: Some(hint) }.into())
+}
+
 fn found_policy(value: PathBuf) -> Resolved<PathBuf> {
     Resolved { value, origin: Origin::Found("in this directory or above") }
 }
@@ -327,6 +350,35 @@ mod tests {
         assert!(resolve(&["hsmsign", "--host-config", "h", "doctor"], &around).is_err());
         let release = resolve(&["hsmsign", "--host-config", "h", "--mode", "release", "doctor"], &around);
         assert_eq!(release.unwrap().host_file.unwrap().value, Path::new("h"));
+    }
+
+    #[test]
+    fn a_policy_that_everybody_can_write_steers_no_release() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hsmsign.yaml");
+        std::fs::write(&path, "version: 1\nproduct: x\n").unwrap();
+        let around = Surroundings { directory: directory.path().into(), ..Default::default() };
+        for (bits, mode, good) in [
+            (0o664, "release", true),
+            (0o646, "release", false),
+            (0o666, "release", false),
+            (0o666, "dev", true),
+        ] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits)).unwrap();
+            let settings = resolve(&["hsmsign", "--mode", mode, "doctor"], &around).unwrap();
+            assert_eq!(settings.load_policy().is_ok(), good, "{bits:o} {mode}");
+        }
+        // Only root can make a file somebody else's.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        if std::os::unix::fs::chown(&path, Some(12_345), None).is_ok() {
+            let given = ["--config", path.to_str().unwrap()];
+            for (more, good) in [(&[][..], false), (&given, true)] {
+                let arguments = [&["hsmsign", "--mode", "release", "doctor"], more].concat();
+                let loaded = resolve(&arguments, &around).unwrap().load_policy();
+                assert_eq!(loaded.is_ok(), good, "{more:?}: {loaded:?}");
+            }
+        }
     }
 
     #[test]

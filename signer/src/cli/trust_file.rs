@@ -1,7 +1,23 @@
-//! Trusted keys named on the command line: a certificate or public key, PEM or DER.
+//! Trusted keys named on the command line: a certificate or public key, PEM or DER, for all roles or one.
 
-use crate::{crypto::PublicKey, error::Error, io::FileSource, key::certificate, policy::TrustedKey};
+use crate::{
+    crypto::PublicKey, error::Error, io::FileSource, key::certificate, policy::TrustedKey, vocabulary::Role,
+};
 use std::path::Path;
+
+/// The key in `[ROLE=]FILE`; `None` if it is another role's. A file whose name looks so needs `./` before it.
+///
+/// # Errors
+///
+/// [`Error::File`] if it cannot be read, [`Error::Usage`] if it holds no key.
+pub(super) fn read(argument: &str, role: Role) -> Result<Option<TrustedKey>, Error> {
+    let of_role = argument.split_once('=').and_then(|(name, file)| Some((name.parse::<Role>().ok()?, file)));
+    match of_role {
+        Some((named, _)) if named != role => Ok(None),
+        Some((_, file)) => read_file(Path::new(file)).map(Some),
+        None => read_file(Path::new(argument)).map(Some),
+    }
+}
 
 /// Reads the key in `path`; of several certificates in one file the first is trusted and the others
 /// are its chain.
@@ -9,11 +25,11 @@ use std::path::Path;
 /// # Errors
 ///
 /// [`Error::File`] if it cannot be read, [`Error::Usage`] if it holds neither.
-pub(super) fn read(path: &Path) -> Result<TrustedKey, Error> {
+fn read_file(path: &Path) -> Result<TrustedKey, Error> {
     let bytes = FileSource::read_small(path)?;
     let usage = |reason: String| Error::Usage {
         message: format!("`{}` is neither a certificate nor a public key: {reason}", path.display()),
-        hint: Some("`--trust` takes `dev`, `release`, or a PEM or DER file".into()),
+        hint: Some("`--trust` takes `dev`, `release`, or a PEM or DER file, also as `ROLE=FILE`".into()),
     };
     let (public_key, certificate, chain) = if let Ok(key) = public_key(&bytes) {
         (key, None, Vec::new())
