@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "these are tests")]
 
+mod by_fit;
 #[path = "../common/mod.rs"]
 mod common;
 mod options;

@@ -1,5 +1,6 @@
 //! `sign rootfs` and `verify rootfs`.
 
+mod by_fit;
 mod locate;
 mod sign;
 mod verify;

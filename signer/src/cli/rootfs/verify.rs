@@ -1,13 +1,13 @@
 //! `verify rootfs`.
 
-use super::{Beside, locate, on_all_cores};
+use super::{Beside, by_fit, locate, on_all_cores};
 use crate::{
     cli::{Context, options::TrustArgs},
     error::Error,
     format::{
         Source,
         cms::KnownSigner,
-        verity::{self, SignedImage, VerityError},
+        verity::{self, Placement, SignedImage, VerityError},
     },
     io::FileSource,
     report::Report,
@@ -26,8 +26,11 @@ const MAX_SIGNATURE_LEN_BYTES: usize = 64 * 1024;
 Checks the root hash's signature, every hash block and every data block. Root hash, signature and description are
 looked for beside the image (or the hash file), under the names that `sign rootfs` gives them.
 
+The root hash does not cover how many data blocks there are: an image in which a level of the hash tree stands in the
+data's place has the same root hash. The signed FIT names the sizes; with --fit it is verified too, and must agree.
+
 Examples:
-  hsmsign verify rootfs rootfs.ext4.verity
+  hsmsign verify rootfs rootfs.ext4.verity --fit fitImage.signed
   hsmsign verify rootfs rootfs.squashfs --hash-file rootfs.hash --trust certs/rootfs-2026.pem")]
 pub struct VerifyRootfsArgs {
     /// The signed image, or with --hash-file the data alone
@@ -44,6 +47,9 @@ pub struct VerifyRootfsArgs {
     /// The root hash's signature [default: IMAGE.roothash.p7s]
     #[arg(long, value_name = "FILE")]
     root_hash_signature: Option<PathBuf>,
+    /// The signed FIT that names this root filesystem: it must be good, and say the same sizes
+    #[arg(long, value_name = "FIT")]
+    fit: Option<PathBuf>,
     #[command(flatten)]
     trust: TrustArgs,
 }
@@ -86,7 +92,12 @@ pub(in crate::cli) fn verify(context: &Context<'_>, args: &VerifyRootfsArgs) -> 
         description: (description_place, description.as_ref()),
     };
     let bar = context.output.progress("verifying", tree.data_len_bytes());
-    on_all_cores(&bar, |work| verity::verify(&image, &known, work, &mut report))
+    let root_hash = on_all_cores(&bar, |work| verity::verify(&image, &known, work, &mut report))
         .map_err(Error::malformed(&args.image))?;
+    if let (Some(fit), Some(root_hash)) = (&args.fit, root_hash) {
+        let placement = if hash_file.is_some() { Placement::Separate } else { Placement::Appended };
+        let found = (&tree, placement, &root_hash);
+        by_fit::check(context, &args.trust, fit, found, &mut report)?;
+    }
     context.output.report(&report)
 }

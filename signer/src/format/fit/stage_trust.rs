@@ -90,6 +90,28 @@ impl StageTrust {
         Some(String::from_utf8_lossy(text).into_owned())
     }
 
+    /// Where what is said of the root filesystem differs from `image`, for people; `None` if nowhere.
+    ///
+    /// The root hash does not cover the sizes: an image in which a level of the hash tree stands in the data's
+    /// place has the same root hash.
+    #[must_use]
+    pub fn differs_from(&self, image: &Description) -> Option<String> {
+        let Some(told) = &self.rootfs else {
+            return Some("names no root filesystem (`sign fit --rootfs` does)".into());
+        };
+        let show =
+            |value: &[u8]| String::from_utf8_lossy(value.strip_suffix(&[0]).unwrap_or(value)).into_owned();
+        Self::describe_rootfs(image).into_iter().find_map(|(name, value)| {
+            match told.iter().find(|(other, _)| *other == name).map(|(_, found)| found) {
+                Some(found) if *found == value => None,
+                Some(found) => {
+                    Some(format!("its `{name}` is `{}`, the image's is `{}`", show(found), show(&value)))
+                }
+                None => Some(format!("it lacks `{name}`")),
+            }
+        })
+    }
+
     /// `tree` with these anchors; nothing else in it changes. What is not given stays as it was.
     ///
     /// # Errors

@@ -124,6 +124,19 @@ impl Description {
         }
     }
 
+    /// Describes `tree` as far as that needs no signature: what device trees say of it.
+    #[must_use]
+    pub fn unsigned(tree: &Tree, root_hash: &Digest, placement: Placement) -> Self {
+        let signature = DescriptionSignature {
+            format: String::new(),
+            algorithm: String::new(),
+            signer: String::new(),
+            certificate_sha256: String::new(),
+            mode: String::new(),
+        };
+        Self::new(tree, root_hash, tree.data_len_bytes(), placement, signature)
+    }
+
     /// Reads the JSON of one.
     ///
     /// # Errors
