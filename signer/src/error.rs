@@ -52,6 +52,9 @@ pub enum Error {
     /// Token, PIN or agent.
     #[error(transparent)]
     Key(#[from] crate::key::KeyError),
+    /// A signature cannot go on record.
+    #[error(transparent)]
+    Audit(#[from] crate::audit::AuditError),
     /// A malformed artifact.
     #[error("`{}`: {source}", file.display())]
     Malformed {
@@ -104,6 +107,7 @@ impl Error {
             // A URI stands in the policy.
             Self::Key(crate::key::KeyError::Uri { .. }) => Exit::Configuration,
             Self::Key(_) => Exit::Token,
+            Self::Audit(_) => Exit::File,
             Self::Malformed { source, .. } if source.is_read() => Exit::File,
             Self::Malformed { .. } => Exit::Malformed,
             Self::Verification { .. } => Exit::Verification,
@@ -131,6 +135,7 @@ impl Error {
             Self::Config(e) => e.hint(),
             Self::Refused(e) => e.hint(),
             Self::Key(e) => e.hint(),
+            Self::Audit(e) => e.hint(),
             Self::Malformed { source, .. } => source.hint(),
             Self::File { action, path, source } => file_hint(action, path, source.kind()),
             Self::Verification { .. } => None,

@@ -9,12 +9,14 @@
 //! * [`format`]: artifact formats; bytes in, edits out; know nothing of keys, files or modes.
 //! * [`policy`]: where dev and release part, and the only place; decisions over plain data.
 //! * [`key`]: finds one object in a token and answers one request; knows no file format.
+//! * [`audit`]: the log of release signatures, written before they are handed out.
 //! * [`config`]: `hsmsign.yaml` and the host settings.
 //! * [`io`]: bounded reads of files; whole outputs or none.
 //! * [`cli`]: one file per subcommand, each a flow read from top to bottom.
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod cli;
 pub mod config;
 pub mod crypto;

@@ -92,6 +92,8 @@ fn run(command: &str, directory: &Path) -> String {
         .env_clear()
         .env("PATH", format!("{}:{path}", binary.parent().unwrap().display()))
         .env("HOME", directory)
+        // Else root's would be the system's.
+        .env("XDG_STATE_HOME", directory.join(".state"))
         .stdin(Stdio::null())
         .output()
         .unwrap();

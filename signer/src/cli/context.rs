@@ -8,6 +8,7 @@ use super::{
     trust_file,
 };
 use crate::{
+    audit::{Journal, Log},
     config::{ConfigError, ReleaseKey, RoleSettings},
     error::Error,
     key::{
@@ -17,7 +18,7 @@ use crate::{
     policy::{Certificates, DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
     request::{Answer, Role},
 };
-use std::{cell::OnceCell, path::Path};
+use std::{cell::OnceCell, path::Path, sync::Arc};
 
 /// Settings of one run.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Context<'a> {
     policy_file: PolicyFile,
     policy: Policy,
     dev_token: OnceCell<DevToken>,
-    release_tokens: ReleaseTokens,
+    release_tokens: OnceCell<ReleaseTokens>,
 }
 
 impl<'a> Context<'a> {
@@ -44,7 +45,7 @@ impl<'a> Context<'a> {
         let settings = Settings::resolve(global, given, &Surroundings::of_process())?;
         let policy_file = settings.load_policy()?;
         let policy = Policy::new(settings.mode.value, policy_file.config.clone())?;
-        let (dev_token, release_tokens) = (OnceCell::new(), ReleaseTokens::default());
+        let (dev_token, release_tokens) = (OnceCell::new(), OnceCell::new());
         let context = Self { output, settings, policy_file, policy, dev_token, release_tokens };
         if matches!(context.policy, Policy::Dev(_)) {
             DevToken::ensure_clean_environment(context.dev_dir()?)?;
@@ -87,7 +88,7 @@ impl<'a> Context<'a> {
             Policy::Dev(policy) => Ok(Box::new(self.dev_token(policy)?.key(role)?)),
             Policy::Release(policy) => {
                 policy.permit_signing(role)?;
-                let key = self.release_tokens.key(&self.release_access(policy, role)?)?;
+                let key = self.release_tokens()?.key(&self.release_access(policy, role)?)?;
                 for exception in key.exceptions() {
                     self.output.warn(exception);
                 }
@@ -140,10 +141,18 @@ impl<'a> Context<'a> {
         release::access(policy, role, &self.policy_file, &self.settings.load_host()?)
     }
 
-    /// The release tokens of this run, each opened when first needed.
-    #[must_use]
-    pub fn release_tokens(&self) -> &ReleaseTokens {
-        &self.release_tokens
+    /// The release tokens of this run, each opened when first needed. Their signatures go on record.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] for host settings that cannot be used, or if there is no place for an audit log.
+    pub fn release_tokens(&self) -> Result<&ReleaseTokens, Error> {
+        if let Some(tokens) = self.release_tokens.get() {
+            return Ok(tokens);
+        }
+        let directory = self.settings.audit_directory(&self.settings.load_host()?)?;
+        let journal = Journal { log: Arc::new(Log::new(directory.value)), policy: self.policy_file.digest() };
+        Ok(self.release_tokens.get_or_init(|| ReleaseTokens::new(journal)))
     }
 
     /// The dev directory.

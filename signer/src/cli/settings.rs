@@ -3,6 +3,7 @@
 use super::options::Global;
 use crate::{
     config::{Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
+    crypto::HashAlgorithm,
     error::Error,
     io::is_own_or_roots,
     key::dev,
@@ -94,6 +95,10 @@ pub(super) struct Surroundings {
     pub(super) data_home: Option<PathBuf>,
     /// `$XDG_CONFIG_HOME`.
     pub(super) config_home: Option<PathBuf>,
+    /// `$XDG_STATE_HOME`.
+    pub(super) state_home: Option<PathBuf>,
+    /// Whether this is root, whose state is the system's.
+    pub(super) is_root: bool,
 }
 
 impl Surroundings {
@@ -105,6 +110,8 @@ impl Surroundings {
             home: variable("HOME"),
             data_home: variable("XDG_DATA_HOME"),
             config_home: variable("XDG_CONFIG_HOME"),
+            state_home: variable("XDG_STATE_HOME"),
+            is_root: rustix::process::geteuid().is_root(),
         }
     }
 }
@@ -122,6 +129,8 @@ pub(super) struct Settings {
     pub(super) dev_dir: Option<Resolved<PathBuf>>,
     /// Another copy of SoftHSMv2's module.
     pub(super) softhsm: Option<Resolved<PathBuf>>,
+    /// Where release mode keeps what outlives a run, unless there is no home to put it in.
+    pub(super) state_dir: Option<Resolved<PathBuf>>,
 }
 
 impl Settings {
@@ -159,6 +168,7 @@ impl Settings {
             host_file,
             dev_dir: dev_dir.map(|value| Resolved { value, origin: dev_dir_origin }),
             softhsm: explicit(&global.softhsm, "softhsm"),
+            state_dir: state_dir(around),
         })
     }
 
@@ -190,6 +200,22 @@ impl Settings {
         let text = read_text(opened, &file.value)?;
         HostConfig::parse(&text).map_err(|fault| fault.in_file(&file.value).into())
     }
+
+    /// Where the audit log is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] if neither the host settings nor the environment say so.
+    pub(super) fn audit_directory(&self, host: &HostConfig) -> Result<Resolved<PathBuf>, Error> {
+        if let Some(value) = host.audit_directory.clone() {
+            return Ok(Resolved { value, origin: Origin::Found("the host settings") });
+        }
+        let state = self.state_dir.clone().ok_or_else(|| ConfigError::Setup {
+            message: "no place for the audit log: neither HOME nor XDG_STATE_HOME is set".into(),
+            hint: Some("write `audit: { directory: PATH }` in the host settings".into()),
+        })?;
+        Ok(Resolved { value: state.value.join("audit"), ..state })
+    }
 }
 
 /// The policy with its file, for errors that are found out later.
@@ -213,6 +239,11 @@ impl PolicyFile {
     /// A path in the policy, which is relative to the policy's directory.
     pub(super) fn relative(&self, path: &Path) -> PathBuf {
         self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new("")).join(path)
+    }
+
+    /// SHA-256 of its bytes, `sha256:…`.
+    pub(super) fn digest(&self) -> String {
+        format!("sha256:{}", HashAlgorithm::Sha256.digest(self.text.as_bytes()).to_hex())
     }
 
     /// An error about the value at `path` in this file.
@@ -302,6 +333,21 @@ fn found_policy(value: PathBuf) -> Resolved<PathBuf> {
 /// `hsmsign.yaml` in `directory` or the nearest one above.
 fn nearest_policy(directory: &Path) -> Option<PathBuf> {
     directory.ancestors().map(|d| d.join("hsmsign.yaml")).find(|f| f.is_file())
+}
+
+/// The base directory specification's place for what outlives a run; root's is the system's.
+///
+/// Source: XDG Base Directory Specification 0.8, file-hierarchy(7).
+fn state_dir(around: &Surroundings) -> Option<Resolved<PathBuf>> {
+    if let Some(state_home) = &around.state_home {
+        let origin = Origin::Environment("XDG_STATE_HOME");
+        return Some(Resolved { value: state_home.join("hsmsign"), origin });
+    }
+    if around.is_root {
+        return Some(Resolved { value: "/var/lib/hsmsign".into(), origin: Origin::Found("the system's") });
+    }
+    let value = around.home.as_ref()?.join(".local/state/hsmsign");
+    Some(Resolved { value, origin: Origin::Found("the user's") })
 }
 
 /// The user's host settings, else the system's.

@@ -22,7 +22,7 @@ use std::{
 pub struct HostConfig {
     /// How to reach each token that policies name.
     pub tokens: BTreeMap<String, HostToken>,
-    /// Where the audit log stands. Not active in this version.
+    /// Where the audit log stands.
     pub audit_directory: Option<PathBuf>,
     /// What the agent allows. Not active in this version.
     pub agent: AgentLimits,
@@ -157,7 +157,6 @@ impl HostConfig {
         let mut inactive = Vec::new();
         let agents = self.tokens.iter().filter(|(_, token)| token.agent.is_some());
         inactive.extend(agents.map(|(name, _)| format!("tokens.{name}.agent")));
-        inactive.extend(self.audit_directory.is_some().then(|| "audit".into()));
         inactive.extend((self.agent != AgentLimits::default()).then(|| "agent".into()));
         inactive.extend((!self.blocklists.is_empty()).then(|| "blocklists".into()));
         inactive

@@ -3,9 +3,13 @@
 mod area;
 mod atomic;
 mod file_source;
+mod lock;
 mod owner;
+mod private;
 
 pub use area::FileArea;
 pub use atomic::AtomicFile;
 pub use file_source::{FileSource, Prefix};
+pub use lock::{lock, unlock};
 pub use owner::is_own_or_roots;
+pub use private::{PrivateDirectory, is_unsafe};

@@ -6,8 +6,9 @@ use super::{
     uri::KeyUri,
 };
 use crate::{
+    audit::{Head, Journal, Requester, Signed, record::Circumstances},
     config::{self, ConfigError, HostToken},
-    crypto::{PublicKey, Signature},
+    crypto::{PublicKey, Signature, SignatureAlgorithm},
     error::Error,
     policy::{
         Authorized, Certificates, Exception, Judgement, KeyFacts, Mode, Release, ReleasePolicy, TokenFacts,
@@ -16,9 +17,8 @@ use crate::{
 };
 use cryptoki::slot::TokenInfo;
 use std::{
-    cell::RefCell,
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -38,11 +38,19 @@ pub struct ReleaseAccess<'p> {
 }
 
 /// The release tokens of one run, each opened once and when first needed.
-#[derive(Default)]
+///
+/// It and its keys may be shared by threads. A token has one session, which one caller uses at a time; the
+/// records of signatures that are made meanwhile are written together.
 pub struct ReleaseTokens {
-    open: RefCell<BTreeMap<String, Open>>,
+    journal: Journal,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    open: BTreeMap<String, Open>,
     /// Label, serial and maker of tokens that refused a PIN: the next role must not cost them another try.
-    refused: RefCell<BTreeSet<(String, String, String)>>,
+    refused: BTreeSet<(String, String, String)>,
 }
 
 /// A token that is logged in.
@@ -65,15 +73,28 @@ pub struct Found {
 }
 
 impl ReleaseTokens {
+    /// Tokens whose signatures go on record in `journal`.
+    #[must_use]
+    pub fn new(journal: Journal) -> Self {
+        Self { journal, state: Mutex::default() }
+    }
+
+    /// Where its signatures go on record.
+    #[must_use]
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
     /// Opens the pinned key.
     ///
     /// # Errors
     ///
-    /// [`Error::Refused`] if the policy says no, before a PIN is read where it can; [`Error::Key`] if the
-    /// token cannot be used.
+    /// [`Error::Refused`] if the policy says no, before a PIN is read where it can; [`Error::Audit`] if its
+    /// signatures could not go on record; [`Error::Key`] if the token cannot be used.
     pub fn key(&self, access: &ReleaseAccess<'_>) -> Result<ReleaseKey, Error> {
         let ReleaseAccess { policy, role, certificates, .. } = access;
         policy.permit_signing(*role)?;
+        self.journal.log.prepare()?;
         let (open, key) = self.find(access)?;
         let token = open.token.facts();
         let authorized = policy.authorize(*role, &token, &key.facts(), certificates.as_ref(), now())?;
@@ -81,19 +102,9 @@ impl ReleaseTokens {
         let certificates = certificates.clone();
         let (certificate, chain) =
             certificates.map_or((None, Vec::new()), |c| (Some(c.certificate), c.chain));
-        let identity = Identity {
-            role: *role,
-            mode: Mode::Release,
-            algorithm: authorized.algorithm(),
-            key_name_hint: format!("hsmsign-release-{role}"),
-            public_key: key.public_key().clone(),
-            certificate,
-            chain,
-            token_label: token.label,
-            token_serial: token.serial,
-            rehearsal,
-        };
-        Ok(ReleaseKey { authorized, key, identity })
+        let identity = identity(*role, authorized.algorithm(), &key, token, rehearsal);
+        let identity = Identity { certificate, chain, ..identity };
+        Ok(ReleaseKey { authorized, key, identity, journal: self.journal.clone() })
     }
 
     /// Looks at the key and tells everything about it; gives no leave to sign.
@@ -141,12 +152,27 @@ impl ReleaseTokens {
     ///
     /// # Errors
     ///
-    /// [`Error::Key`] if the token does not sign; [`Error::Internal`] for any other kind of request.
+    /// [`Error::Key`] if the token does not sign, [`Error::Audit`] if the signature does not go on record;
+    /// [`Error::Internal`] for any other kind of request.
     pub fn sign_own(&self, access: &ReleaseAccess<'_>, request: &Request) -> Result<Signature, Error> {
         if request.subject.format != Format::Certificate {
             return Err(Error::Internal("only certificates are signed without leave".into()));
         }
-        Ok(self.find(access)?.1.sign_own(request)?)
+        self.journal.log.prepare()?;
+        let (open, key) = self.find(access)?;
+        let signature = key.sign_own(request)?;
+        let role = access.role;
+        let identity =
+            identity(role, request.algorithm, &key, open.token.facts(), access.policy.is_rehearsal());
+        let exceptions = Vec::new();
+        let around = Circumstances { identity: &identity, exceptions, policy: &self.journal.policy };
+        let record = Signed::new(request, &signature, &Requester::this_process(), around);
+        self.journal.log.append(record)?;
+        Ok(signature)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn find(&self, access: &ReleaseAccess<'_>) -> Result<(Open, TokenKey), Error> {
@@ -163,7 +189,9 @@ impl ReleaseTokens {
     fn token(&self, access: &ReleaseAccess<'_>, uri: &KeyUri) -> Result<Open, Error> {
         let name = &access.key.token;
         // Two roles may have keys in one token, each with a URI of its own that has to match.
-        if let Some(open) = self.open.borrow().get(name) {
+        // Held while one thread logs in, so that no other thread does.
+        let mut state = self.state();
+        if let Some(open) = state.open.get(name) {
             return if matches(uri, &open.token.facts()) { Ok(open.clone()) } else { Err(none(name, uri)) };
         }
         let module = module(name, &access.host)?;
@@ -181,7 +209,7 @@ impl ReleaseTokens {
         access.policy.permit_token(access.role, &facts(&info))?;
         let facts = facts(&info);
         let identity = (facts.label.clone(), facts.serial, facts.manufacturer);
-        if self.refused.borrow().contains(&identity) {
+        if state.refused.contains(&identity) {
             return Err(refused_before(facts.label).into());
         }
         refuse_last_try(&info)?;
@@ -191,18 +219,18 @@ impl ReleaseTokens {
         let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
         token.login(pin.as_ref()).inspect_err(|error| {
             if matches!(error, KeyError::PinRefused { .. }) {
-                self.refused.borrow_mut().insert(identity);
+                state.refused.insert(identity);
             }
         })?;
         let open = Open { token: Arc::new(token), pin: pin.map(Arc::new) };
-        self.open.borrow_mut().insert(name.clone(), open.clone());
+        state.open.insert(name.clone(), open.clone());
         Ok(open)
     }
 }
 
 impl std::fmt::Debug for ReleaseTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ReleaseTokens({})", self.open.borrow().keys().cloned().collect::<Vec<_>>().join(", "))
+        write!(f, "ReleaseTokens({})", self.state().open.keys().cloned().collect::<Vec<_>>().join(", "))
     }
 }
 
@@ -211,6 +239,7 @@ pub struct ReleaseKey {
     authorized: Authorized<Release>,
     key: TokenKey,
     identity: Identity,
+    journal: Journal,
 }
 
 impl ReleaseKey {
@@ -218,6 +247,20 @@ impl ReleaseKey {
     #[must_use]
     pub fn exceptions(&self) -> &[Exception] {
         self.authorized.exceptions()
+    }
+
+    /// Signs one digest for `requester`, and puts that on record before it hands the signature out.
+    /// Returns the audit log's head at that record with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the token does not sign; [`Error::Audit`] if the record cannot be written.
+    pub fn answer_for(&self, request: &Request, requester: &Requester) -> Result<(Signature, Head), Error> {
+        let signature = self.key.sign(&self.authorized, request)?;
+        let exceptions = self.exceptions().iter().map(Exception::to_string).collect();
+        let around = Circumstances { identity: &self.identity, exceptions, policy: &self.journal.policy };
+        let head = self.journal.log.append(Signed::new(request, &signature, requester, around))?;
+        Ok((signature, head))
     }
 }
 
@@ -227,9 +270,38 @@ impl Answer for ReleaseKey {
     }
 
     fn answer(&self, request: &Request) -> Result<Signature, Error> {
-        Ok(self.key.sign(&self.authorized, request)?)
+        self.answer_for(request, &Requester::this_process()).map(|(signature, _)| signature)
     }
 }
+
+/// What is told of a key; its certificate apart.
+fn identity(
+    role: Role,
+    algorithm: SignatureAlgorithm,
+    key: &TokenKey,
+    token: TokenFacts,
+    rehearsal: bool,
+) -> Identity {
+    Identity {
+        role,
+        mode: Mode::Release,
+        algorithm,
+        key_name_hint: Identity::hint(Mode::Release, role),
+        public_key: key.public_key().clone(),
+        certificate: None,
+        chain: Vec::new(),
+        token_label: token.label,
+        token_serial: token.serial,
+        rehearsal,
+    }
+}
+
+/// Keys and tokens are shared by the threads of an agent.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<ReleaseTokens>();
+    is_shared::<ReleaseKey>();
+};
 
 fn uri(access: &ReleaseAccess<'_>) -> Result<KeyUri, Error> {
     let role = access.role;

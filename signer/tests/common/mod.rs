@@ -58,11 +58,12 @@ impl Bench {
         std::fs::read(self.path(name)).unwrap()
     }
 
-    /// Names of its files, sorted, so that tests notice what was left behind. The dev directory is left out.
+    /// Names of its files, sorted, so that tests notice what was left behind. The dev directory and the state
+    /// of release mode are left out.
     pub fn files(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.directory()).unwrap();
         let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<String> = names.filter(|name| name != ".hsmsign").collect();
+        let mut names: Vec<String> = names.filter(|name| name != ".hsmsign" && name != ".state").collect();
         names.sort();
         names
     }
@@ -77,6 +78,8 @@ impl Bench {
             }
         }
         command.env("HSMSIGN_DEV_DIR", self.path(".hsmsign"));
+        // The audit log of release mode.
+        command.env("XDG_STATE_HOME", self.path(".state"));
         command
     }
 

@@ -62,7 +62,7 @@ pub(super) fn csr(context: &Context<'_>, args: &CsrArgs) -> Result<(), Error> {
     let role = args.export.role;
     let Policy::Release(policy) = context.policy() else { return Err(release_only("csr")) };
     let access = context.release_access(policy, role)?;
-    let key = context.release_tokens().inspect(&access)?.key.public_key;
+    let key = context.release_tokens()?.inspect(&access)?.key.public_key;
     let product = context.product();
     let holder = Holder {
         organization: product.to_owned(),
@@ -71,7 +71,7 @@ pub(super) fn csr(context: &Context<'_>, args: &CsrArgs) -> Result<(), Error> {
     };
     let bad = |reason| KeyError::Certificate { label: format!("role {role}"), reason };
     let unsigned = UnsignedRequest::new(&key, &holder).map_err(bad)?;
-    let signature = context.release_tokens().sign_own(&access, &unsigned.request(role))?;
+    let signature = context.release_tokens()?.sign_own(&access, &unsigned.request(role))?;
     let der = unsigned.finish(&signature).map_err(bad)?;
     // RFC 7468, section 7.
     let pem = der::pem::encode_string("CERTIFICATE REQUEST", LineEnding::LF, &der)
@@ -91,7 +91,7 @@ fn public_key(context: &Context<'_>, role: Role) -> Result<PublicKey, Error> {
                 return Ok(trusted.public_key);
             }
             let access = context.release_access(policy, role)?;
-            Ok(context.release_tokens().inspect(&access)?.key.public_key)
+            Ok(context.release_tokens()?.inspect(&access)?.key.public_key)
         }
     }
 }

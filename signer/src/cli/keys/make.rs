@@ -32,7 +32,7 @@ pub(super) fn generate(context: &Context<'_>, args: &GenerateArgs) -> Result<(),
             if !args.yes {
                 confirm(&access)?;
             }
-            context.release_tokens().generate(&access)?.fingerprint()
+            context.release_tokens()?.generate(&access)?.fingerprint()
         }
     };
     let generated = Generated { role, mode: context.mode(), fingerprint };
@@ -84,7 +84,7 @@ struct Pin {
 
 pub(super) fn pin(context: &Context<'_>, role: Role) -> Result<(), Error> {
     let Policy::Release(policy) = context.policy() else { return Err(release_only("pin")) };
-    let found = context.release_tokens().inspect(&context.release_access(policy, role)?)?;
+    let found = context.release_tokens()?.inspect(&context.release_access(policy, role)?)?;
     let fingerprint = crate::crypto::Fingerprint::of(&found.key.public_key);
     let pin = Pin {
         role,
