@@ -35,6 +35,11 @@ demo    squashfs-tools                     mksquashfs, makes the squashfs root f
 demo    python3                            makes the tampered copies (standard library only)
 judges  python3-venv                       a place inside target/ for the Python tools of the layer tests
 judges  libarchive-tools                   bsdtar, a second reader of cpio archives
+judges  zip                                packs what `scan` looks into, like the next four
+judges  bzip2                              packs what `scan` looks into
+judges  xz-utils                           packs what `scan` looks into
+judges  zstd                               packs what `scan` looks into
+judges  lz4                                packs what `scan` looks into
 judges  p11-kit                            PKCS#11 over a socket: a module that is not SoftHSM
 judges  p11-kit-modules                    p11-kit-client.so, the other end of that socket
 judges  libp11-kit-dev                     PKCS#11 header for the module that plays other tokens' quirks

@@ -7,6 +7,7 @@
 //! * [`crypto`]: the vocabulary all others share: digests, algorithms, public keys, signatures.
 //! * [`request`]: the signing request, the seam between formats and keys.
 //! * [`format`]: artifact formats; bytes in, edits out; know nothing of keys, files or modes.
+//! * [`content`]: what a file holds: archives, compressed files, file systems, one inside the other.
 //! * [`policy`]: where dev and release part, and the only place; decisions over plain data.
 //! * [`key`]: finds one object in a token and answers one request; knows no file format.
 //! * [`audit`]: the log of release signatures, written before they are handed out.
@@ -19,6 +20,7 @@
 pub mod audit;
 pub mod cli;
 pub mod config;
+pub mod content;
 pub mod crypto;
 pub mod error;
 pub mod format;

@@ -3,6 +3,7 @@
 mod area;
 mod atomic;
 mod file_source;
+mod kept;
 mod lock;
 mod owner;
 mod private;
@@ -10,6 +11,7 @@ mod private;
 pub use area::FileArea;
 pub use atomic::AtomicFile;
 pub use file_source::{FileSource, Prefix};
+pub use kept::Kept;
 pub use lock::{lock, unlock};
 pub use owner::is_own_or_roots;
 pub use private::{PrivateDirectory, is_unsafe};

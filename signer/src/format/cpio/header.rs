@@ -5,11 +5,11 @@
 use super::{CpioError, NameProblem};
 
 /// Magic and thirteen fields of eight hexadecimal digits.
-pub(super) const HEADER_LEN_BYTES: usize = 110;
+pub(crate) const HEADER_LEN_BYTES: usize = 110;
 /// swupdate reads names of at most 255 bytes with their NUL.
 pub(super) const MAX_NAME_LEN_BYTES: usize = 254;
 /// The name that ends an archive.
-pub(super) const TRAILER: &str = "TRAILER!!!";
+pub(crate) const TRAILER: &str = "TRAILER!!!";
 
 const NEWC: &[u8] = b"070701";
 const CRC: &[u8] = b"070702";
@@ -18,17 +18,17 @@ const REGULAR_FILE: u32 = 0o100_000;
 
 /// What of a header matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
-    pub(super) mode: u32,
-    pub(super) file_len_bytes: u32,
+pub(crate) struct Header {
+    pub(crate) mode: u32,
+    pub(crate) file_len_bytes: u32,
     /// With the NUL.
-    pub(super) name_len_bytes: u32,
+    pub(crate) name_len_bytes: u32,
     /// Sum of all data bytes; `None` in a newc header, which has none.
-    pub(super) checksum: Option<u32>,
+    pub(crate) checksum: Option<u32>,
 }
 
 impl Header {
-    pub(super) fn parse(bytes: &[u8; HEADER_LEN_BYTES], offset: u64) -> Result<Self, CpioError> {
+    pub(crate) fn parse(bytes: &[u8; HEADER_LEN_BYTES], offset: u64) -> Result<Self, CpioError> {
         let (magic, fields) = bytes.split_at(NEWC.len());
         let has_checksum = match magic {
             m if m == NEWC => false,
@@ -61,7 +61,7 @@ impl Header {
     }
 
     /// Whether the mode is that of a file with contents. Zero, as some writers leave it, counts.
-    pub(super) fn is_regular(&self) -> bool {
+    pub(crate) fn is_regular(&self) -> bool {
         matches!(self.mode & FILE_TYPE_MASK, 0 | REGULAR_FILE)
     }
 }

@@ -14,6 +14,7 @@ mod sum;
 mod tests;
 
 pub use error::{CpioError, NameProblem};
+pub(crate) use header::{HEADER_LEN_BYTES, Header, TRAILER};
 pub use layout::{Layout, NewMember};
 pub use read::{Member, read};
 pub use sum::Sum;
