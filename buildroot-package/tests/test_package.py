@@ -40,6 +40,20 @@ class Package(unittest.TestCase):
         self.assertRegex(version(), r"^\d+\.\d+\.\d+-[0-9a-f]{12}\n$")
         self.assertEqual(version(), version())
 
+    def test_another_source_than_make_saw_is_not_packed(self):
+        """Make asks for the version first; what is packed under that name must be that source."""
+        with tempfile.TemporaryDirectory() as place:
+            archive = pathlib.Path(place) / "source.tar.gz"
+            done = subprocess.run([PACK, "-o", archive, "0.1.0-000000000000"], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn("the source changed", done.stderr)
+            self.assertEqual(os.listdir(place), [])
+
+    def test_settings_of_the_host_package_are_read(self):
+        """Buildroot's cargo infrastructure takes nothing from HSMSIGN_CARGO_* for a host package."""
+        recipe = (ROOT / "package/hsmsign/hsmsign.mk").read_text()
+        self.assertNotRegex(recipe, r"(?m)^HSMSIGN_(CARGO|DEPENDENCIES|CONF|MAKE)")
+
     @unittest.skipUnless(shutil.which("cargo"), "cargo is not installed")
     def test_packed_source_needs_no_network(self):
         """An empty cargo home and --offline: every crate must come out of the archive."""

@@ -29,7 +29,7 @@ HSMSIGN_SITE = file://$(DL_DIR)/hsmsign
 define HOST_HSMSIGN_PACK_CHECKOUT
 	mkdir -p $(DL_DIR)/hsmsign
 	PATH=$(BR_PATH) CARGO_HOME=$(BR_CARGO_HOME) \
-		$(HSMSIGN_PACK) -o $(DL_DIR)/hsmsign/$(HSMSIGN_SOURCE)
+		$(HSMSIGN_PACK) -o $(DL_DIR)/hsmsign/$(HSMSIGN_SOURCE) $(HSMSIGN_VERSION)
 endef
 HOST_HSMSIGN_PRE_DOWNLOAD_HOOKS += HOST_HSMSIGN_PACK_CHECKOUT
 endif
@@ -42,10 +42,12 @@ HSMSIGN_LICENSE = \
 	Apache-2.0 (crates), \
 	Apache-2.0 with LLVM-exception (crates), \
 	ISC (crates), \
-	Unicode-3.0 (crates)
+	Unicode-3.0 (crates), \
+	Zlib (crates)
 HSMSIGN_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 HOST_HSMSIGN_DEPENDENCIES = host-openssl host-pkgconf
-HSMSIGN_CARGO_ENV = OPENSSL_NO_VENDOR=1
+# The infrastructure of host packages reads no variable without HOST_
+HOST_HSMSIGN_CARGO_ENV = OPENSSL_NO_VENDOR=1
 
 # The crates' licence texts, gathered by pack-source.sh, and which crate has which
 define HOST_HSMSIGN_CRATE_LICENSES

@@ -4,8 +4,10 @@
 # on Cargo.lock alone.
 #
 #   pack-source.sh --version        version and digest of the checkout
-#   pack-source.sh -o ARCHIVE       write the archive and ARCHIVE.hash, if they are
-#                                   not there (cargo fetches the crates)
+#   pack-source.sh -o ARCHIVE [VERSION]
+#                                   write the archive and ARCHIVE.hash, if they are
+#                                   not there (cargo fetches the crates); fails when
+#                                   the checkout is no longer what --version said
 
 set -euo pipefail
 export LC_ALL=C
@@ -55,16 +57,19 @@ gather_licenses() {
 }
 
 pack() {
-	local archive="${1}" work base
+	local archive="${1}" expected="${2:-}" work base
 	archive="$(realpath -m "${archive}")"
 	if [ -e "${archive}" ] && [ -e "${archive}.hash" ]; then return; fi
-	base="hsmsign-$(version)"
+	base="hsmsign-${expected:-$(version)}"
 	command -v cargo > /dev/null || fail "cargo is not in PATH; crates cannot be fetched"
 	work="$(mktemp -d "${archive}.XXXXXX")"
 	# shellcheck disable=SC2064  # the name is needed now, not at exit
 	trap "rm -rf '${work}'" EXIT
 	mkdir -p "${work}/${base}"
 	list_files | tar -C "${checkout}" -cf - -T - | tar -C "${work}/${base}" -xf -
+	# An archive is kept for good under its version: it must never hold another source
+	[ "hsmsign-$(version)" = "${base}" ] ||
+		fail "the source changed while it was being packed; run make again"
 	cd "${work}/${base}"
 	mkdir -p .cargo
 	# --quiet would silence the configuration on standard output too
@@ -85,6 +90,6 @@ pack() {
 
 case "${1:-}" in
 --version) version ;;
--o) pack "${2:?-o needs a file name}" ;;
-*) fail "usage: pack-source.sh --version | -o ARCHIVE" ;;
+-o) pack "${2:?-o needs a file name}" "${3:-}" ;;
+*) fail "usage: pack-source.sh --version | -o ARCHIVE [VERSION]" ;;
 esac
