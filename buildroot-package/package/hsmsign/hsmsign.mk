@@ -43,7 +43,8 @@ HSMSIGN_LICENSE = \
 	Apache-2.0 with LLVM-exception (crates), \
 	ISC (crates), \
 	Unicode-3.0 (crates), \
-	Zlib (crates)
+	Zlib (crates), \
+	bzip2-1.0.6 (crates)
 HSMSIGN_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 HOST_HSMSIGN_DEPENDENCIES = host-openssl host-pkgconf
 # The infrastructure of host packages reads no variable without HOST_
