@@ -51,10 +51,5 @@ python hsmsign_configuration() {
     e.data.setVar('HSMSIGN_KEY_IDENTITY', identity)
 }
 
-def hsmsign_classes(d):
-    import hsmsign.hooks
-    return ' '.join(hsmsign.hooks.classes((d.getVar('HSMSIGN_HOOKS') or '').split(),
-                                          lambda name: bb.data.inherits_class(name, d)))
-
 # Deferred, since it depends on what the recipe and its appends have inherited.
-inherit_defer ${@hsmsign_classes(d)}
+inherit_defer ${@'hsmsign-recipe'}

@@ -19,9 +19,12 @@ def hsmsign_verity_types(d):
     import hsmsign.hooks
     return ' '.join(hsmsign.hooks.verity_types((d.getVar('IMAGE_FSTYPES') or '').split()))
 
-# Runs under fakeroot: hsmsign keeps pseudo's LD_PRELOAD, its part of LD_LIBRARY_PATH and PSEUDO_*, and of the
-# environment else only what is harmless; so the files it writes are in pseudo's records.
+# Runs under fakeroot, and HSMSIGN_CALL takes hsmsign out of it: nothing of pseudo's environment reaches the tool. Image
+# and outputs lie in IMGDEPLOYDIR, of which pseudo keeps no records in either series.
 hsmsign_sign_rootfs() {
+	case "$3" in
+	ext2|ext3|ext4) hsmsign_fix_ext_times $1.$3 ;;
+	esac
 	${HSMSIGN_CALL} sign rootfs $1.$3 -o $1.$3.verity ${HSMSIGN_ROOTFS_OPTIONS}
 	${HSMSIGN_CALL} verify rootfs $1.$3.verity
 	# create_symlinks knows the image alone.
@@ -32,12 +35,51 @@ hsmsign_sign_rootfs() {
 	done
 }
 
+# mkfs.ext4 copies the times of the last change and access of each file, which nothing can set, and e2fsck the time of
+# its run. dumpe2fs lists the free inodes in rising order, so the others lie between its ranges.
+hsmsign_fix_ext_times() {
+	dumpe2fs $1 2>/dev/null | awk -v time="@$E2FSPROGS_FAKE_TIME" '
+		function used(from, to) {
+			for (inode = from; inode <= to; inode++)
+				if (inode == 2 || inode >= first)
+					printf "sif <%d> ctime %s\nsif <%d> atime %s\n", inode, time, inode, time
+		}
+		BEGIN { next_inode = 2 }
+		/^Inode count:/ { count = $3 }
+		/^First inode:/ { first = $3 }
+		/^  Free inodes: ./ {
+			sub(/^  Free inodes: /, "")
+			ranges = split($0, range, ", ")
+			for (n = 1; n <= ranges; n++) {
+				ends = split(range[n], end, "-")
+				used(next_inode, end[1] - 1)
+				next_inode = end[ends] + 1
+			}
+		}
+		END { used(next_inode, count); print "ssv lastcheck " time }' > ${WORKDIR}/hsmsign-times
+	# debugfs returns 0 whatever happens, and says nothing but each command if all is well.
+	if debugfs -w -f ${WORKDIR}/hsmsign-times $1 2>&1 | grep -v '^debugfs' > ${WORKDIR}/hsmsign-times.log; then
+		bbfatal "the times in $1 could not be set: `head -n 3 ${WORKDIR}/hsmsign-times.log`"
+	fi
+}
+
 # mkfs.ext4 takes UUID and hash seed from chance and times from the clock. A root filesystem must be the same, bit by
-# bit, in dev and release, else nobody knows that what was tested is what ships.
+# bit, in dev and release, else nobody knows that what was tested is what ships; and a FIT from shared state must fit an
+# image that was built again.
 HSMSIGN_EXT_UUID = "${@hsmsign_ext_uuid(d)}"
 def hsmsign_ext_uuid(d):
     import hsmsign.hooks
     return hsmsign.hooks.image_uuid(d.getVar('PN'), d.getVar('MACHINE'))
+
+# Appended here and not in Python below: image.bbclass has expanded the command before that runs.
+EXTRA_IMAGECMD:append:ext2 = " ${@hsmsign_ext_options(d, 'ext2')}"
+EXTRA_IMAGECMD:append:ext3 = " ${@hsmsign_ext_options(d, 'ext3')}"
+EXTRA_IMAGECMD:append:ext4 = " ${@hsmsign_ext_options(d, 'ext4')}"
+def hsmsign_ext_options(d, fstype):
+    import hsmsign.hooks
+    if fstype not in hsmsign.hooks.verity_bases((d.getVar('IMAGE_FSTYPES') or '').split()):
+        return ''
+    return hsmsign.hooks.ext_options(d.getVar('EXTRA_IMAGECMD:' + fstype) or '', d.getVar('HSMSIGN_EXT_UUID'))
 
 python () {
     import hsmsign.hooks
@@ -51,11 +93,6 @@ python () {
         task = 'do_image_' + base.replace('-', '_').replace('.', '_')
         hsmsign_task(d, task)
         if base in ('ext2', 'ext3', 'ext4'):
-            options = d.getVar('EXTRA_IMAGECMD:' + base) or d.getVar('EXTRA_IMAGECMD') or ''
-            if ' -U ' not in ' ' + options:
-                d.appendVar('EXTRA_IMAGECMD:' + base, ' -U ${HSMSIGN_EXT_UUID}')
-            if ' -E ' not in ' ' + options:
-                d.appendVar('EXTRA_IMAGECMD:' + base, ' -E hash_seed=${HSMSIGN_EXT_UUID}')
             d.setVarFlag('E2FSPROGS_FAKE_TIME', 'export', '1')
             d.setVar('E2FSPROGS_FAKE_TIME', d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or '1520598896')
 }

@@ -65,6 +65,17 @@ hsmsign_fit_check_sign() {
 	esac
 }
 
+# Runs in the directory of each configuration. uboot-sign leaves it at a warning if there is no tree to put a key in.
+uboot_assemble_fitimage_helper:append() {
+	if [ -z "${UBOOT_DTB_BINARY}" ] || [ ! -e "${UBOOT_DTB_BINARY}" ]; then
+		${@'bbfatal' if d.getVar('HSMSIGN_MODE') == 'release' else 'bbwarn'} ${@hsmsign_no_control_tree(d)}
+	fi
+}
+
+def hsmsign_no_control_tree(d):
+    import shlex, hsmsign.hooks
+    return shlex.quote(hsmsign.hooks.no_control_tree(d.getVar('PN'), d.getVar('UBOOT_DTB_BINARY')))
+
 python () {
     import hsmsign.hooks
     other = d.getVar('HSMSIGN_UBOOT_OTHER_SIGNER')

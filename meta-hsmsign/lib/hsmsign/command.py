@@ -15,17 +15,21 @@ def call(variables, native_libraries):
     """hsmsign with its global options, as a list.
 
     Every option is given, so that neither a file found by chance nor the caller's environment decides.
+
+    It runs outside of fakeroot, as wic does: the owner of a dev directory or PIN file must be seen as it is, and pseudo,
+    which watches the C library's calls, would not see the program's own renames and abort when it meets their inodes again.
     """
     mode = variables["HSMSIGN_MODE"]
-    command = ["hsmsign", "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
+    command = ["env", "PSEUDO_UNLOAD=1"]
+    if mode == "release" and variables.get("HSMSIGN_AGENT"):
+        # The tool has no option for it.
+        command += ["HSMSIGN_AGENT=" + variables["HSMSIGN_AGENT"]]
+    command += ["hsmsign", "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
     if mode == "dev":
         module = variables.get("HSMSIGN_SOFTHSM") or os.path.join(native_libraries, "softhsm", "libsofthsm2.so")
         command += ["--dev-dir", variables["HSMSIGN_DEV_DIR"], "--softhsm", module]
     elif variables.get("HSMSIGN_HOST_CONFIG"):
         command += ["--host-config", variables["HSMSIGN_HOST_CONFIG"]]
-    if mode == "release" and variables.get("HSMSIGN_AGENT"):
-        # The tool has no option for it.
-        command = ["env", "HSMSIGN_AGENT=" + variables["HSMSIGN_AGENT"]] + command
     return command
 
 

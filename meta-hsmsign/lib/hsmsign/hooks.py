@@ -81,6 +81,17 @@ def image_uuid(recipe, machine):
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, "%s.%s.hsmsign.invalid" % (recipe, machine)))
 
 
+def ext_options(options, uuid):
+    """What mkfs.ext4 is told besides `options` so that UUID and hash seed are not chance. What the user chose stays."""
+    words = options.split()
+    more = [] if "-U" in words else ["-U", uuid]
+    extended = [words[n + 1] for n, word in enumerate(words[:-1]) if word == "-E"]
+    if not any("hash_seed=" in word for word in extended):
+        # Of several -E the last one counts, so it repeats the user's.
+        more += ["-E", ",".join(extended[-1:] + ["hash_seed=" + uuid])]
+    return " ".join(more)
+
+
 def other_verity_class(inherits):
     """Another layer's class for the type `verity`, if the recipe inherits one."""
     return next((name for name in _OTHER_VERITY_CLASSES if inherits(name)), None)
@@ -111,6 +122,14 @@ def other_signer(recipe, value):
     return (
         '%s: UBOOT_MKIMAGE_SIGN = "%s" is another layer\'s signer, and only one can sign; remove that line, or write '
         'HSMSIGN_HOOKS:remove = "uboot"' % (recipe, value)
+    )
+
+
+def no_control_tree(recipe, binary):
+    return (
+        "%s: U-Boot has no control tree of its own (%s was not built), so the fit key went nowhere and U-Boot will boot unsigned "
+        "FITs; configure it with CONFIG_OF_SEPARATE=y and without CONFIG_OF_OMIT_DTB, or, if a stage before U-Boot brings a tree with "
+        'the key, write HSMSIGN_HOOKS:remove = "uboot"' % (recipe, binary or 'UBOOT_DTB_BINARY = "", and no tree')
     )
 
 

@@ -358,10 +358,11 @@ def part_hashes(build):
 
 def part_canary(build):
     """The PIN stands in its file and nowhere in the build directory."""
-    lines, _ = rehearsal(build, "release-canary")
+    lines, call = rehearsal(build, "release-canary")
     build.configure(*lines, *common())
     ran = build.build()
     check(ran >= 4, "nothing was signed, so this test cannot fail")
+    judge(build, call, "release", build.top / "judge")
     seen = subprocess.run(["grep", "-rlaF", "--exclude-dir=home", PIN, str(build.top)], stdout=subprocess.PIPE, text=True).stdout.split()
     check(not seen, "the PIN stands in: %s" % seen)
     check(PIN in (build.home / "pin").read_text(), "the PIN's file is gone, so this test cannot fail")

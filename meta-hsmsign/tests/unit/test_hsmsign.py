@@ -4,12 +4,14 @@
 import os
 import pathlib
 import re
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 
 LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -187,14 +189,14 @@ release:
 class Command(Scratch):
     def test_dev_names_everything(self):
         call = command.call(self.dev(SOFTHSM=""), "/sysroot/usr/lib")
-        self.assertEqual(call[:3], ["hsmsign", "--mode", "dev"])
+        self.assertEqual(call[:5], ["env", "PSEUDO_UNLOAD=1", "hsmsign", "--mode", "dev"])
         self.assertEqual(call[-1], "/sysroot/usr/lib/softhsm/libsofthsm2.so")
         for option in ("--config", "--dev-dir", "--softhsm"):
             self.assertIn(option, call)
 
     def test_release_knows_no_dev_directory(self):
         call = command.call(self.release(AGENT="/run/a", HOST_CONFIG="/etc/h"), "/lib")
-        self.assertEqual(call[:3], ["env", "HSMSIGN_AGENT=/run/a", "hsmsign"])
+        self.assertEqual(call[:4], ["env", "PSEUDO_UNLOAD=1", "HSMSIGN_AGENT=/run/a", "hsmsign"])
         self.assertNotIn("--dev-dir", call)
         self.assertNotIn("--softhsm", call)
 
@@ -239,6 +241,12 @@ class Hooks(unittest.TestCase):
 
     def test_unsuitable_types(self):
         self.assertEqual(hooks.unsuitable_types(["ext4.verity", "tar.verity", "ext4.gz.verity"]), ["tar.verity", "ext4.gz.verity"])
+
+    def test_ext_options(self):
+        self.assertEqual(hooks.ext_options("-i 4096", "u"), "-U u -E hash_seed=u")
+        # The last -E counts, so the user's must be in ours.
+        self.assertEqual(hooks.ext_options("-E lazy_itable_init=0", "u"), "-U u -E lazy_itable_init=0,hash_seed=u")
+        self.assertEqual(hooks.ext_options("-U mine -E hash_seed=mine", "u"), "")
 
     def test_uuid_is_the_same_in_every_build(self):
         self.assertEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "b"))
@@ -286,6 +294,46 @@ class Device(Scratch):
         (self.path / "update-certificate").unlink()
         subprocess.run(script, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
         self.assertEqual((self.path / "key").read_text(), "", "a stale key must not stay")
+
+
+@unittest.skipUnless(shutil.which("mkfs.ext4") or os.path.exists("/sbin/mkfs.ext4"), "e2fsprogs is not here")
+class ExtTimes(Scratch):
+    """The class's shell function, on images of mkfs.ext4."""
+
+    PATH = os.environ["PATH"] + ":/usr/sbin:/sbin"
+
+    def shell(self, text):
+        environment = {"PATH": self.PATH, "WORKDIR": str(self.path), "E2FSPROGS_FAKE_TIME": "1520598896"}
+        script = "set -e; bbfatal() { echo FATAL $*; exit 9; }\n" + text
+        done = subprocess.run(["sh", "-c", script], cwd=self.path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, check=False)
+        return done.returncode, done.stdout
+
+    def function(self):
+        text = (LAYER / "classes-recipe/hsmsign-image.bbclass").read_text()
+        return re.search(r"^hsmsign_fix_ext_times\(\) \{.*?^\}", text, re.MULTILINE | re.DOTALL).group(0)
+
+    def image(self, name):
+        uuid = "11111111-2222-3333-4444-555555555555"
+        code, said = self.shell(
+            "mkdir -p r/dir; seq 1 40 | while read n; do echo $n > r/dir/f$n; done; find r -exec touch -h --date=@1520598896 {} +; "
+            "truncate -s 8M %s; mkfs.ext4 -q -F -i 4096 -U %s -E hash_seed=%s %s -d r; fsck.ext4 -pfD %s || [ $? -le 3 ]" % (name, uuid, uuid, name, name))
+        self.assertEqual(code, 0, said)
+
+    def test_two_images_made_at_two_times_are_the_same(self):
+        self.image("one")
+        time.sleep(1.1)  # the clock's resolution in the file system
+        self.image("two")
+        self.assertNotEqual((self.path / "one").read_bytes(), (self.path / "two").read_bytes(), "or this test cannot fail")
+        code, said = self.shell(self.function() + "\nhsmsign_fix_ext_times one; hsmsign_fix_ext_times two; fsck.ext4 -fn one")
+        self.assertEqual(code, 0, said)
+        self.assertEqual((self.path / "one").read_bytes(), (self.path / "two").read_bytes())
+
+    def test_what_is_no_file_system_is_an_error(self):
+        self.write("none", "no file system")
+        code, said = self.shell(self.function() + "\nhsmsign_fix_ext_times none")
+        self.assertEqual(code, 9, said)
+        self.assertIn("FATAL the times in none could not be set", said)
 
 
 class Documentation(unittest.TestCase):
