@@ -85,7 +85,7 @@ set_up_tool() {
 	local tool="${HSMSIGN_BR_TOOL:?}"
 	[ -x "${tool}" ] || fail "${tool} is not there" "make host-hsmsign"
 	# Only the configuration of this build decides, not the caller's environment
-	unset HSMSIGN_CONFIG HSMSIGN_HOST_CONFIG HSMSIGN_MODE HSMSIGN_DEV_DIR HSMSIGN_SOFTHSM
+	unset HSMSIGN_CONFIG HSMSIGN_HOST_CONFIG HSMSIGN_MODE HSMSIGN_DEV_DIR HSMSIGN_SOFTHSM HSMSIGN_AGENT
 	hsmsign=("${tool}" --mode "${HSMSIGN_BR_MODE}")
 
 	local policy="${HSMSIGN_BR_POLICY:-}"
@@ -110,6 +110,11 @@ set_up_tool() {
 			[ -r "${host_config}" ] || fail "the host settings '${host_config}' cannot be read" \
 				"BR2_HSMSIGN_HOST_CONFIG names them"
 			hsmsign+=(--host-config "${host_config}")
+		fi
+		if [ -n "${HSMSIGN_BR_AGENT:-}" ]; then
+			[ -S "${HSMSIGN_BR_AGENT}" ] || fail "the agent's socket '${HSMSIGN_BR_AGENT}' is not there" \
+				"start 'hsmsign agent'; BR2_HSMSIGN_AGENT names its socket"
+			export HSMSIGN_AGENT="${HSMSIGN_BR_AGENT}"
 		fi
 	else
 		hsmsign+=(--dev-dir "${HSMSIGN_BR_DEV_DIR:?set BR2_HSMSIGN_DEV_DIR}")
@@ -284,7 +289,6 @@ sign_swu() {
 
 sign() {
 	set_up_tool
-	[ -w "${images}" ] || fail "'${images}' is not writable"
 	# A U-Boot FIT may replace a file that sign_uboot would sign in place
 	sign_rootfs
 	sign_fit
@@ -312,6 +316,11 @@ gate() {
 		note "this hsmsign has no 'scan': the images were not searched for private keys and PINs"
 	fi
 }
+
+# The first thing that is written is the way back; so this is asked before it
+if [ -e "${images}" ] && [ ! -w "${images}" ]; then
+	fail "the images directory '${images}' is not writable" "mend its owner, mode or mount, then run make again"
+fi
 
 case "${1:-}" in
 sign)

@@ -7,6 +7,7 @@ signed in which mode, from which input, in which order.
 import os
 import pathlib
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -94,11 +95,11 @@ class Hooks(unittest.TestCase):
         return {str(p.relative_to(self.images)): p.read_bytes()
                 for p in sorted(self.images.rglob("*")) if p.is_file()}
 
-    def run_script(self, verb="sign", env=None, **changes):
+    def run_script(self, verb="sign", env=None, wrap=(), **changes):
         settings = {**self.settings, **changes}
         full = {"PATH": os.environ["PATH"], "FAKE_LOG": str(self.log), **(env or {})}
         full.update({f"HSMSIGN_BR_{k}": str(v) for k, v in settings.items()})
-        return subprocess.run([str(SCRIPT), verb], env=full, capture_output=True, text=True)
+        return subprocess.run([*wrap, str(SCRIPT), verb], env=full, capture_output=True, text=True)
 
     def sign(self, **kwargs):
         done = self.run_script(**kwargs)
@@ -212,9 +213,26 @@ class Signing(Hooks):
         self.assertIn("--update-certificate", call)
 
     def test_the_callers_environment_decides_nothing(self):
-        self.sign(env={"HSMSIGN_MODE": "release", "HSMSIGN_CONFIG": "/x", "HSMSIGN_DEV_DIR": "/y"})
+        self.sign(env={"HSMSIGN_MODE": "release", "HSMSIGN_CONFIG": "/x", "HSMSIGN_DEV_DIR": "/y",
+                       "HSMSIGN_AGENT": "/z"})
         self.assertEqual((self.dir / "log.env").read_text(), "")
         self.assertTrue(all("--mode dev" in c for c in self.calls()))
+
+    def socket(self):
+        path = str(self.dir / "agent.sock")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        self.addCleanup(listener.close)
+        return path
+
+    def test_the_agent_is_asked_in_release_alone(self):
+        agent = self.socket()
+        self.sign(MODE="release", POLICY=self.dir / "hsmsign.yaml", AGENT=agent)
+        said = (self.dir / "log.env").read_text().splitlines()
+        self.assertEqual(set(said), {f"HSMSIGN_AGENT={agent}"})
+        (self.dir / "log.env").unlink()
+        self.sign(AGENT=agent)
+        self.assertEqual((self.dir / "log.env").read_text(), "")
 
     def test_spl(self):
         build = self.dir / "uboot"
@@ -246,6 +264,11 @@ class BadInput(Hooks):
     def test_host_settings_that_are_not_there(self):
         self.refused("BR2_HSMSIGN_HOST_CONFIG", MODE="release", POLICY=self.dir / "hsmsign.yaml",
                      HOST_CONFIG="/nowhere")
+
+    def test_agent_that_is_not_there(self):
+        self.refused("BR2_HSMSIGN_AGENT", "hsmsign agent", MODE="release", POLICY=self.dir / "hsmsign.yaml",
+                     AGENT="/nowhere.sock")
+        self.assertEqual(self.calls(), [])
 
     def test_missing_device_tree(self):
         self.refused("'other.dtb' is not in the images directory", "BR2_HSMSIGN_FIT_DTBS",
@@ -280,11 +303,22 @@ class BadInput(Hooks):
     def test_tool_not_built(self):
         self.refused("make host-hsmsign", TOOL="/nowhere/hsmsign")
 
-    @unittest.skipIf(os.geteuid() == 0, "root writes everywhere")
     def test_read_only_output(self):
-        self.images.chmod(stat.S_IRUSR | stat.S_IXUSR)
-        self.addCleanup(self.images.chmod, 0o755)
-        self.refused("is not writable")
+        """One message before anything is touched. Root writes everywhere, so the mount is read-only for root."""
+        self.sign()
+        before = self.snapshot()
+        wrap = ()
+        if os.geteuid() == 0:
+            wrap = ("unshare", "-m", "sh", "-c", 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0" && exec "$@"',
+                    str(self.images))
+            if subprocess.run([*wrap, "true"], capture_output=True).returncode != 0:
+                self.skipTest("root without the right to mount")
+        else:
+            self.images.chmod(stat.S_IRUSR | stat.S_IXUSR)
+            self.addCleanup(self.images.chmod, 0o755)
+        done = self.refused("is not writable", wrap=wrap)
+        self.assertEqual(len(done.stderr.splitlines()), 2, "one message and its hint")
+        self.assertEqual(self.snapshot(), before)
 
 
 class Gate(Hooks):

@@ -3,6 +3,7 @@
 import itertools
 import os
 import pathlib
+import re
 import unittest
 import warnings
 
@@ -18,6 +19,7 @@ FITS = ("NONE", "AUTO", "ITS", "FILE")
 def parse(version="2026.05.1"):
     os.environ["BR2_VERSION"] = version
     os.environ["BR2_EXTERNAL_HSMSIGN_PATH"] = str(ROOT)
+    os.environ["CONFIG_DIR"] = "$(CONFIG_DIR)"
     kconf = kconfiglib.Kconfig(str(HERE / "kconfig/Config.in"), warn_to_stderr=False)
     kconf.warn_assign_override = False
     return kconf
@@ -126,6 +128,36 @@ class Versions(unittest.TestCase):
         said = [n.prompt[0] for n in kconf.node_iter()
                 if n.item is kconfiglib.COMMENT and kconfiglib.expr_value(n.prompt[1])]
         self.assertTrue(any("2025.02 has 1.82" in s for s in said), said)
+
+
+class Reference(unittest.TestCase):
+    """The table of options in docs/buildroot.md against Config.in."""
+
+    def setUp(self):
+        text = (ROOT.parent / "docs/buildroot.md").read_text()
+        rows = re.findall(r"^\| `(BR2_[A-Z0-9_]+)` \| (.*?) ?\| (.*?) ?\|$", text, re.M)
+        self.rows = {name: default.strip("`") for name, default, _ in rows}
+        self.assertEqual(len(rows), len(self.rows), "an option stands there twice")
+        self.kconf = parse()
+        self.ours = [s for s in self.kconf.unique_defined_syms
+                     if s.name.startswith(("BR2_HSMSIGN_", "BR2_PACKAGE_HOST_HSMSIGN")) and s.nodes[0].prompt]
+
+    def test_every_option_is_there_and_nothing_else(self):
+        self.assertEqual(sorted(self.rows), sorted(s.name for s in self.ours))
+
+    def test_defaults(self):
+        for symbol in self.ours:
+            if symbol.choice:
+                chosen = symbol.choice.defaults[0][0] if symbol.choice.defaults else symbol.choice.syms[0]
+                declared = {"y" if symbol is chosen else "n"}
+            elif symbol.defaults:
+                declared = {value.str_value for value, _ in symbol.defaults}
+            else:
+                declared = {"n" if symbol.orig_type == kconfiglib.BOOL else ""}
+            if symbol.name in ("BR2_HSMSIGN_UBOOT_DTBS",):
+                declared.add("")  # its default depends on what U-Boot installs
+            with self.subTest(symbol.name):
+                self.assertIn(self.rows[symbol.name], declared)
 
 
 class Texts(unittest.TestCase):
