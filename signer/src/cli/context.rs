@@ -4,18 +4,19 @@ use super::{
     Output,
     options::{Global, TrustArgs},
     release,
-    settings::{Given, PolicyFile, Settings, Surroundings},
+    settings::{self, Given, PolicyFile, Settings, Surroundings},
     trust_file,
 };
 use crate::{
     audit::{Journal, Log},
     config::{ConfigError, ReleaseKey, RoleSettings},
+    crypto::{Fingerprint, PublicKey},
     error::Error,
     key::{
         dev::{self, DevSettings, DevToken},
         release::{ReleaseAccess, ReleaseTokens},
     },
-    policy::{Certificates, DevPolicy, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
+    policy::{Certificates, DevPolicy, ExampleKeys, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
     request::{Answer, Role},
 };
 use std::{cell::OnceCell, path::Path, sync::Arc};
@@ -28,6 +29,7 @@ pub struct Context<'a> {
     settings: Settings,
     policy_file: PolicyFile,
     policy: Policy,
+    examples: ExampleKeys,
     dev_token: OnceCell<DevToken>,
     release_tokens: OnceCell<ReleaseTokens>,
 }
@@ -45,8 +47,14 @@ impl<'a> Context<'a> {
         let settings = Settings::resolve(global, given, &Surroundings::of_process())?;
         let policy_file = settings.load_policy()?;
         let policy = Policy::new(settings.mode.value, policy_file.config.clone())?;
+        // Host settings are for release mode alone.
+        let examples = match policy {
+            Policy::Release(_) => settings::example_keys(&settings.load_host()?)?,
+            Policy::Off | Policy::Dev(_) => ExampleKeys::default(),
+        };
+        let policy = policy.with_examples(examples.clone());
         let (dev_token, release_tokens) = (OnceCell::new(), OnceCell::new());
-        let context = Self { output, settings, policy_file, policy, dev_token, release_tokens };
+        let context = Self { output, settings, policy_file, policy, examples, dev_token, release_tokens };
         if matches!(context.policy, Policy::Dev(_)) {
             DevToken::ensure_clean_environment(context.dev_dir()?)?;
         }
@@ -85,7 +93,11 @@ impl<'a> Context<'a> {
     pub fn signer(&self, role: Role) -> Result<Box<dyn Answer>, Error> {
         match &self.policy {
             Policy::Off => Err(Refusal::Off.into()),
-            Policy::Dev(policy) => Ok(Box::new(self.dev_token(policy)?.key(role)?)),
+            Policy::Dev(policy) => {
+                let key = self.dev_token(policy)?.key(role)?;
+                self.judge_example(role, &key.identity().public_key, Mode::Dev)?;
+                Ok(Box::new(key))
+            }
             Policy::Release(policy) => {
                 policy.permit_signing(role)?;
                 let key = self.release_tokens()?.key(&self.release_access(policy, role)?)?;
@@ -103,6 +115,26 @@ impl<'a> Context<'a> {
     ///
     /// A trust file that cannot be read, or a dev token that does not exist yet.
     pub fn trust(&self, role: Role, trust: &TrustArgs) -> Result<Vec<TrustedKey>, Error> {
+        let keys = self.named(role, trust)?;
+        for key in &keys {
+            self.judge_example(role, &key.public_key, key.mode.unwrap_or(self.mode()))?;
+        }
+        Ok(keys)
+    }
+
+    /// Refuses a public example key for release, warns of it elsewhere.
+    fn judge_example(&self, role: Role, key: &PublicKey, mode: Mode) -> Result<(), Error> {
+        let fingerprint = Fingerprint::of(key);
+        let Some(seen) = self.examples.find(&fingerprint) else { return Ok(()) };
+        let refusal = Refusal::PublicExampleKey { role, fingerprint, seen: seen.to_owned() };
+        if mode == Mode::Release || self.mode() == Mode::Release {
+            return Err(refusal.into());
+        }
+        self.output.warn(refusal);
+        Ok(())
+    }
+
+    fn named(&self, role: Role, trust: &TrustArgs) -> Result<Vec<TrustedKey>, Error> {
         if trust.trust.is_empty() {
             return match &self.policy {
                 Policy::Off => Err(Error::Usage {

@@ -2,12 +2,12 @@
 
 use super::options::Global;
 use crate::{
-    config::{Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
+    config::{Blocklist, Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
     crypto::HashAlgorithm,
     error::Error,
     io::is_own_or_roots,
     key::dev,
-    policy::Mode,
+    policy::{ExampleKeys, Mode},
     request::Role,
 };
 use clap::{ArgMatches, parser::ValueSource};
@@ -216,6 +216,19 @@ impl Settings {
         })?;
         Ok(Resolved { value: state.value.join("audit"), ..state })
     }
+}
+
+/// What the host's blocklists add to the public example keys.
+///
+/// # Errors
+///
+/// [`Error::File`] or [`Error::Config`] for a list that cannot be read.
+pub(super) fn example_keys(host: &HostConfig) -> Result<ExampleKeys, Error> {
+    let read = |path: &PathBuf| -> Result<Blocklist, Error> {
+        let text = read_text(File::open(path).map_err(Error::file("read", path))?, path)?;
+        Ok(Blocklist::parse(&text).map_err(|fault| fault.in_file(path))?)
+    };
+    Ok(ExampleKeys::with(host.blocklists.iter().map(read).collect::<Result<Vec<_>, _>>()?))
 }
 
 /// The policy with its file, for errors that are found out later.

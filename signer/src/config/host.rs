@@ -26,7 +26,7 @@ pub struct HostConfig {
     pub audit_directory: Option<PathBuf>,
     /// What the agent allows. Not active in this version.
     pub agent: AgentLimits,
-    /// Further blocklists of keys. Not active in this version.
+    /// Files that list further keys which must not be trusted; [`Blocklist`](super::Blocklist) is their form.
     pub blocklists: Vec<PathBuf>,
 }
 
@@ -158,7 +158,6 @@ impl HostConfig {
         let agents = self.tokens.iter().filter(|(_, token)| token.agent.is_some());
         inactive.extend(agents.map(|(name, _)| format!("tokens.{name}.agent")));
         inactive.extend((self.agent != AgentLimits::default()).then(|| "agent".into()));
-        inactive.extend((!self.blocklists.is_empty()).then(|| "blocklists".into()));
         inactive
     }
 }

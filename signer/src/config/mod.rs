@@ -1,6 +1,7 @@
 //! `hsmsign.yaml` (the policy) and the host settings.
 
 mod allow;
+mod blocklist;
 mod error;
 mod host;
 mod model;
@@ -12,6 +13,7 @@ mod yaml;
 mod tests;
 
 pub use allow::{Allowed, Pattern};
+pub use blocklist::Blocklist;
 pub use error::{ConfigError, Fault};
 pub use host::{AgentLimits, HostConfig, HostToken, PinSource};
 pub use model::{Config, GateSettings, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};

@@ -199,7 +199,7 @@ fn good_host_settings_are_read() {
     let host = HostConfig::parse(HOST).unwrap();
     assert_eq!(host.tokens["boot"].pin, PinSource::File("/etc/hsmsign/boot".into()));
     assert_eq!(host.tokens["update"].pin, PinSource::Prompt);
-    assert_eq!(host.inactive(), ["tokens.far.agent", "agent", "blocklists"]);
+    assert_eq!(host.inactive(), ["tokens.far.agent", "agent"]);
     assert!(HostConfig::parse("version: 1\n").unwrap().tokens.is_empty());
 }
 

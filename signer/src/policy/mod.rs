@@ -7,6 +7,7 @@
 mod authorized;
 mod certificate;
 mod dev;
+mod example_keys;
 mod facts;
 mod refusal;
 mod release;
@@ -16,6 +17,7 @@ mod trust;
 pub use authorized::{Authorized, Dev, Exception, Release, SigningMode};
 pub use certificate::Certificates;
 pub use dev::DevPolicy;
+pub use example_keys::ExampleKeys;
 pub use facts::{KeyFacts, ModuleFacts, TokenFacts};
 pub use refusal::Refusal;
 pub use release::{Judgement, ReleasePolicy};
@@ -55,6 +57,16 @@ impl Policy {
                 let release = release.ok_or(Refusal::NoReleaseSection)?;
                 Ok(Self::Release(ReleasePolicy::new(roles, release)))
             }
+        }
+    }
+
+    /// The same with the host's own list of example keys. Dev mode has no host settings, and knows the
+    /// program's list alone.
+    #[must_use]
+    pub fn with_examples(self, examples: ExampleKeys) -> Self {
+        match self {
+            Self::Release(policy) => Self::Release(policy.with_examples(examples)),
+            Self::Off | Self::Dev(_) => self,
         }
     }
 

@@ -57,6 +57,16 @@ pub enum Refusal {
         /// The key.
         fingerprint: Fingerprint,
     },
+    /// A key whose private half anyone can read.
+    #[error("role `{role}`: key {fingerprint} is a public example key: its private half was seen at {seen}")]
+    PublicExampleKey {
+        /// The role.
+        role: Role,
+        /// The key.
+        fingerprint: Fingerprint,
+        /// Where.
+        seen: String,
+    },
     /// Another token than the pinned one.
     #[error("role `{role}`: token `{label}` has serial number `{found}`, and `{pinned}` is pinned")]
     WrongSerial {
@@ -153,6 +163,11 @@ impl Refusal {
             Self::NotPinned { role, .. } => format!(
                 "if this is the right key, `hsmsign --mode release keys pin --role {role}` prints the lines that pin it"
             ),
+            Self::PublicExampleKey { .. } => {
+                "anyone can sign with it: generate another key with `hsmsign keys generate`, pin it, and replace \
+                 this one on every device that trusts it"
+                    .into()
+            }
             Self::WrongSerial { .. } => {
                 "insert the right token, or change `serial` in hsmsign.yaml after review".into()
             }

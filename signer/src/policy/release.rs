@@ -1,7 +1,7 @@
 //! Release mode: exactly the pinned keys, on hardware, born there.
 
 use super::{
-    Authorized, Certificates, Exception, KeyFacts, Refusal, Release, TokenFacts,
+    Authorized, Certificates, ExampleKeys, Exception, KeyFacts, Refusal, Release, TokenFacts,
     software_token::software_token,
 };
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
 pub struct ReleasePolicy {
     roles: Roles,
     settings: ReleaseSettings,
+    examples: ExampleKeys,
 }
 
 /// Everything found about one role's key, for `keys check` and `doctor`.
@@ -28,7 +29,11 @@ pub struct Judgement {
 
 impl ReleasePolicy {
     pub(super) fn new(roles: Roles, settings: ReleaseSettings) -> Self {
-        Self { roles, settings }
+        Self { roles, settings, examples: ExampleKeys::default() }
+    }
+
+    pub(super) fn with_examples(self, examples: ExampleKeys) -> Self {
+        Self { examples, ..self }
     }
 
     /// What `role` signs with.
@@ -60,6 +65,8 @@ impl ReleasePolicy {
     /// [`Refusal::NoReleaseKey`], or [`Refusal::NotYetSafe`] outside a rehearsal.
     pub fn permit_signing(&self, role: Role) -> Result<&ReleaseKey, Refusal> {
         let key = self.key(role)?;
+        // Also one that is not the key in the token: a device that trusts it trusts everybody.
+        key.pins.iter().try_for_each(|pin| self.refuse_example(role, *pin))?;
         if self.settings.rehearsal { Ok(key) } else { Err(Refusal::NotYetSafe) }
     }
 
@@ -148,7 +155,20 @@ impl ReleasePolicy {
         if !self.key(role)?.pins.contains(&fingerprint) {
             return Err(Refusal::NotPinned { role, fingerprint });
         }
+        self.refuse_example(role, fingerprint)?;
         certificates.judge(role, self.role(role).update_format == Some(UpdateFormat::Cms), key, now)
+    }
+
+    /// Refuses a key whose private half is public.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::PublicExampleKey`].
+    pub fn refuse_example(&self, role: Role, fingerprint: Fingerprint) -> Result<(), Refusal> {
+        match self.examples.find(&fingerprint) {
+            Some(seen) => Err(Refusal::PublicExampleKey { role, fingerprint, seen: seen.to_owned() }),
+            None => Ok(()),
+        }
     }
 
     fn judge_token(&self, role: Role, pinned: &ReleaseKey, token: &TokenFacts, judgement: &mut Judgement) {
@@ -178,6 +198,7 @@ impl ReleasePolicy {
         if !pinned.pins.contains(&fingerprint) {
             judgement.refusals.push(Refusal::NotPinned { role, fingerprint });
         }
+        judgement.refusals.extend(self.refuse_example(role, fingerprint).err());
         let mut attribute = |attribute, found: Option<bool>, required, waived: bool| {
             if found == Some(required) {
                 return false;
