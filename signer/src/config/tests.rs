@@ -269,3 +269,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn brackets_without_end_cost_nothing() {
+    for bracket in ["[", "{a: ", "[# ]\n"] {
+        let start = std::time::Instant::now();
+        let error = error_of(&format!("version: 1\nproduct: {}", bracket.repeat(40_000)));
+        assert!(error.contains("more than 8192 `[` and `{`"), "{error}");
+        // It took minutes; what is left is counting.
+        assert!(start.elapsed() < std::time::Duration::from_secs(30));
+        let error = error_of(&format!("version: 1\nproduct: {}", bracket.repeat(300)));
+        assert!(error.contains("recursion limit exceeded"), "{error}");
+    }
+}

@@ -9,6 +9,9 @@ use std::{collections::HashSet, fmt, marker::PhantomData, str::FromStr};
 
 /// Longest configuration file. A real one has a few KiB.
 pub(super) const TEXT_LIMIT_BYTES: usize = 256 << 10;
+/// Most opening brackets and braces. libyaml looks at all that are open for each further token, so 100,000 of
+/// them keep it busy for a minute before anything counts the nesting.
+const BRACKETS_LIMIT: usize = 8192;
 
 /// Reads one document of type `T`; `empty` is the hint where there is none.
 pub(super) fn read<T: DeserializeOwned>(text: &str, empty: &str) -> Result<T, Fault> {
@@ -29,6 +32,10 @@ pub(super) fn read<T: DeserializeOwned>(text: &str, empty: &str) -> Result<T, Fa
             "the file has line breaks other than newlines",
             "write it with an ordinary editor",
         ));
+    }
+    if text.bytes().filter(|b| matches!(b, b'[' | b'{')).count() > BRACKETS_LIMIT {
+        let message = format!("the file has more than {BRACKETS_LIMIT} `[` and `{{`");
+        return Err(fault(&message, "a configuration file has a few; is this the right one?"));
     }
     let mut documents = serde_yaml::Deserializer::from_str(text);
     let Some(first) = documents.next() else {
