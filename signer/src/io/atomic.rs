@@ -5,19 +5,26 @@ use crate::{
     error::Error,
     format::{Edits, Piece},
 };
-use rustix::fs::copy_file_range;
+use rustix::fs::{FlockOperation, OFlags, copy_file_range, flock};
 use std::{
     fs::File,
     io::{self, Write},
-    os::unix::fs::{FileExt as _, PermissionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use tempfile::NamedTempFile;
+
+/// How temporary files are called: this, something random, and that.
+const PREFIX: &str = ".hsmsign-";
+const SUFFIX: &str = ".tmp";
+/// A temporary file is not locked yet for the first moment of its life.
+const MIN_AGE: Duration = Duration::from_secs(60);
 
 /// A file being written beside its final place.
 ///
 /// Dropped without [`commit`](Self::commit), it leaves nothing; a killed process leaves at most a
-/// temporary file that no one takes for the output.
+/// temporary file that no one takes for the output, and the next output there takes it away.
 #[derive(Debug)]
 pub struct AtomicFile {
     temporary: NamedTempFile,
@@ -48,11 +55,16 @@ impl AtomicFile {
         }
         let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let temporary = tempfile::Builder::new()
-            .prefix(".hsmsign-")
-            .suffix(".tmp")
+            .prefix(PREFIX)
+            .suffix(SUFFIX)
             .permissions(std::fs::Permissions::from_mode(mode))
             .tempfile_in(directory)
             .map_err(|e| Error::file("create", path)(without_temporary_path(e)))?;
+        // Held as long as the file is open, hence as long as this process lives. Where there are no locks,
+        // nothing is swept.
+        if flock(temporary.as_file(), FlockOperation::NonBlockingLockShared).is_ok() {
+            sweep(directory);
+        }
         Ok(Self { temporary, path: path.to_owned() })
     }
 
@@ -137,6 +149,30 @@ impl Write for AtomicFile {
     }
 }
 
+/// Takes away what killed runs of the same user left in `directory`: temporary files that no process has
+/// locked. Whatever goes wrong here is no reason to fail.
+fn sweep(directory: &Path) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(SUFFIX)) {
+            let _ = sweep_one(&entry.path());
+        }
+    }
+}
+
+fn sweep_one(path: &Path) -> io::Result<()> {
+    // Neither a link nor a FIFO: who else can write here shall not choose what is removed or opened.
+    let flags = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits().cast_signed();
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    let own = metadata.uid() == rustix::process::geteuid().as_raw();
+    let old = metadata.modified()?.elapsed().is_ok_and(|age| age >= MIN_AGE);
+    if metadata.is_file() && own && old && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        std::fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// What the system said. The library puts the temporary file's path behind it, which means nothing to anybody.
 fn without_temporary_path(error: io::Error) -> io::Error {
     match error.to_string().rsplit_once(" at path ") {
@@ -166,4 +202,42 @@ fn copy_range(source: &FileSource, range: std::ops::Range<u64>, mut output: &Fil
         left -= chunk as u64;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_taken_away_and_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let old = std::time::SystemTime::now() - 2 * MIN_AGE;
+        let make = |name: &str| {
+            let file = File::create(path(name)).unwrap();
+            file.set_modified(old).unwrap();
+            file
+        };
+        let (left, held, other) = (".hsmsign-aaaaaa.tmp", ".hsmsign-bbbbbb.tmp", ".hsmsign-cccccc");
+        drop(make(left));
+        drop(make(other));
+        let held_by_another = make(held);
+        flock(&held_by_another, FlockOperation::LockShared).unwrap();
+        // Not old enough to be surely locked by its run.
+        File::create(path(".hsmsign-dddddd.tmp")).unwrap();
+        std::os::unix::fs::symlink(path(other), path(".hsmsign-eeeeee.tmp")).unwrap();
+
+        let first = AtomicFile::create(&path("output")).unwrap();
+        let mut names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+        assert!(!path(left).exists());
+        names.retain(|entry| entry.as_ref().unwrap().path() != first.temporary.path());
+        assert_eq!(names.len(), 4, "{names:?}");
+        // A run that lives keeps its own, however long it takes.
+        first.file().set_modified(old).unwrap();
+        AtomicFile::create(&path("another")).unwrap();
+        first.commit().unwrap();
+        drop(held_by_another);
+        AtomicFile::create(&path("another")).unwrap();
+        assert!(path("output").exists() && !path(held).exists());
+    }
 }

@@ -88,10 +88,7 @@ impl Source for FileSource {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let end = offset.saturating_add(buffer.len() as u64);
-        if end > self.len_bytes {
-            return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes });
-        }
+        check_range(offset, buffer, self.len_bytes)?;
         self.file.read_exact_at(buffer, offset).map_err(|source| ReadError::Io { offset, source })
     }
 }
@@ -109,10 +106,13 @@ impl Source for Prefix<'_> {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<(), ReadError> {
-        let end = offset.saturating_add(buffer.len() as u64);
-        if end > self.len_bytes {
-            return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes });
-        }
+        check_range(offset, buffer, self.len_bytes)?;
         self.source.read_at(offset, buffer)
     }
+}
+
+/// That `buffer`, read from `offset` on, lies within the first `len_bytes`.
+fn check_range(offset: u64, buffer: &[u8], len_bytes: u64) -> Result<(), ReadError> {
+    let end = offset.saturating_add(buffer.len() as u64);
+    if end > len_bytes { Err(ReadError::OutOfRange { start: offset, end, len_bytes }) } else { Ok(()) }
 }

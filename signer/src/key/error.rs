@@ -221,6 +221,14 @@ impl KeyError {
                 "sign something in dev mode or run `hsmsign init`; or name whom to trust with `--trust`"
                     .into(),
             ),
+            // cryptoki does not fall back to C_GetFunctionList; p11-kit's server asks for nothing else.
+            Self::Load { path, source: CkError::Pkcs11(_, cryptoki::context::Function::GetInterface) } => {
+                Some(format!(
+                    "it offers PKCS#11 3.0 and fails at it; reach it through `p11-kit server --provider {}` and \
+                     p11-kit-client.so",
+                    path.display()
+                ))
+            }
             Self::Load { .. } => Some("check the module's path and that its own service runs".into()),
             Self::SoftHsmRefused { .. }
             | Self::File { .. }
