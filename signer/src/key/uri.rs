@@ -138,6 +138,10 @@ impl std::str::FromStr for KeyUri {
         if uri.object.is_none() && uri.id.is_none() {
             return Err(UriError::NoObject);
         }
+        // What is read can be written, and read again.
+        if uri.to_string().len() > MAX_LEN_BYTES {
+            return Err(UriError::TooLong);
+        }
         Ok(uri)
     }
 }
@@ -274,6 +278,15 @@ mod tests {
     fn complaints_show_no_value() {
         let error = parse("pkcs11:token=t;object=o?pin-value=secret").unwrap_err();
         assert!(!error.to_string().contains("secret"));
+    }
+
+    #[test]
+    fn what_is_read_can_be_written() {
+        // Each `[` takes three bytes when it is written. Found by the fuzz target.
+        let uri = |len| format!("pkcs11:token=t;object={}", "[".repeat(len)).parse::<KeyUri>();
+        assert_eq!(uri(2000), Err(UriError::TooLong));
+        let short = uri(1000).unwrap();
+        assert_eq!(short.to_string().parse(), Ok(short));
     }
 
     proptest! {
