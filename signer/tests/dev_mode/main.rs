@@ -85,6 +85,20 @@ fn first_use_makes_a_private_token_and_one_key_a_role() {
 }
 
 #[test]
+fn a_keys_age_is_told() {
+    let bench = bench();
+    let list = || bench.hsmsign(&["--dev-dir", "dev", "keys", "list"]).exits(0).stdout;
+    assert!(!list().contains("age"));
+    signs(&bench, "dev");
+    let file = fs::File::open(bench.path("dev/certificates/fit-rsa2048.pem")).unwrap();
+    file.set_modified(std::time::SystemTime::now() - Duration::from_secs(3 * 86_400 + 3600)).unwrap();
+    let ages: Vec<_> =
+        list().lines().filter_map(|l| Some(l.trim().strip_prefix("age ")?.trim().to_owned())).collect();
+    assert_eq!(ages.len(), 4, "{ages:?}");
+    assert!(ages[1].starts_with("3 days, since 2") && ages[0].starts_with("0 days"), "{ages:?}");
+}
+
+#[test]
 fn the_token_says_that_it_is_for_development() {
     let bench = bench();
     signs(&bench, "dev");
@@ -124,6 +138,7 @@ fn a_directory_that_is_not_the_users_own_is_refused() {
     if is_root() {
         std::os::unix::fs::chown(bench.path("dev"), Some(65_534), None).unwrap();
         refused("dev", "belongs to another user");
+        refused("dev", "each member of a team has a copy: `cp -r ");
     }
     assert_eq!(fs::read_dir(bench.path("dev")).unwrap().count(), 0);
 }

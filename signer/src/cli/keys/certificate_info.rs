@@ -36,3 +36,8 @@ impl std::fmt::Display for CertificateInfo {
         write!(f, "{}, {} to {}", self.subject, day(&self.not_before), day(&self.not_after))
     }
 }
+
+/// The first moment of validity; `None` if it is malformed.
+pub(super) fn begins(der: &[u8]) -> Option<std::time::SystemTime> {
+    Some(Certificate::from_der(der).ok()?.tbs_certificate.validity.not_before.to_system_time())
+}

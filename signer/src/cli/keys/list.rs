@@ -1,6 +1,9 @@
 //! `keys list`: what is known without opening a token.
 
-use super::{Context, certificate_info::CertificateInfo};
+use super::{
+    Context,
+    certificate_info::{self, CertificateInfo},
+};
 use crate::{
     config::RoleSettings,
     error::Error,
@@ -9,6 +12,7 @@ use crate::{
     request::{Identity, Role},
 };
 use serde::Serialize;
+use std::time::SystemTime;
 
 /// One role's key.
 #[derive(Debug, Serialize)]
@@ -31,6 +35,11 @@ struct Row {
     fingerprints: Vec<String>,
     /// The key's certificate.
     certificate: Option<CertificateInfo>,
+    /// Since when there is the key, RFC 3339: when a dev key was made, or from when on a release key's
+    /// certificate is valid; null if nothing tells.
+    since: Option<String>,
+    /// Whole days from then until now.
+    age_days: Option<u64>,
     /// `ready`; `absent`: a dev key is made on first use, a release key is not in the policy;
     /// `unpinned`: the policy pins no fingerprint yet.
     state: &'static str,
@@ -48,8 +57,17 @@ impl Row {
             uri: None,
             fingerprints: Vec::new(),
             certificate: None,
+            since: None,
+            age_days: None,
             state: "absent",
         }
+    }
+
+    fn with_age(self, since: Option<SystemTime>) -> Self {
+        const DAY_SECONDS: u64 = 24 * 60 * 60;
+        let day = |time| der::DateTime::from_system_time(time).ok().map(|time| time.to_string());
+        let age = since.and_then(|time| time.elapsed().ok());
+        Self { since: since.and_then(day), age_days: age.map(|age| age.as_secs() / DAY_SECONDS), ..self }
     }
 }
 
@@ -80,7 +98,8 @@ fn dev_row(context: &Context<'_>, policy: &DevPolicy, role: Role) -> Result<Row,
             certificate: key.certificate.as_deref().and_then(CertificateInfo::of),
             state: "ready",
             ..row
-        }),
+        }
+        .with_age(dev::made_at(&settings, role)?)),
         Err(Error::Key(KeyError::NoDevKey { .. })) => Ok(row),
         Err(error) => Err(error),
     }
@@ -94,10 +113,11 @@ fn release_row(context: &Context<'_>, policy: &ReleasePolicy, role: Role) -> Res
         token: Some(key.token.clone()),
         uri: Some(key.uri.clone()),
         fingerprints: key.pins.iter().map(ToString::to_string).collect(),
-        certificate: certificates.and_then(|c| CertificateInfo::of(&c.certificate)),
+        certificate: certificates.as_ref().and_then(|c| CertificateInfo::of(&c.certificate)),
         state: if key.pins.is_empty() { "unpinned" } else { "ready" },
         ..row
-    })
+    }
+    .with_age(certificates.and_then(|c| certificate_info::begins(&c.certificate))))
 }
 
 fn human(row: &Row) -> String {
@@ -116,5 +136,9 @@ fn human(row: &Row) -> String {
     row.uri.iter().for_each(|u| add("uri", u));
     row.fingerprints.iter().for_each(|f| add("fingerprint", f));
     row.certificate.iter().for_each(|c| add("certificate", &c.to_string()));
+    if let (Some(since), Some(days)) = (&row.since, row.age_days) {
+        let day = since.split('T').next().unwrap_or_default();
+        add("age", &format!("{days} days, since {day}"));
+    }
     text
 }

@@ -16,6 +16,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 use zeroize::Zeroizing;
 
@@ -116,7 +117,10 @@ impl DevDirectory {
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return refuse(
                 "belongs to another user",
-                "name one of your own with `--dev-dir` or HSMSIGN_DEV_DIR".into(),
+                format!(
+                    "each member of a team has a copy: `cp -r {} YOURS`, then `--dev-dir YOURS` or HSMSIGN_DEV_DIR",
+                    self.path.display()
+                ),
             );
         }
         if mode & 0o022 != 0 {
@@ -266,6 +270,11 @@ impl DevDirectory {
         certificate::read_all(&pem)
             .map(|all| all.into_iter().next())
             .map_err(|reason| KeyError::Certificate { label: self.file(&name).display().to_string(), reason })
+    }
+
+    /// When the role's key was completed, unless the directory was copied without its times since.
+    pub(super) fn completed(&self, role: Role, key_type: KeyType) -> Option<SystemTime> {
+        fs::symlink_metadata(self.file(&certificate_name(role, key_type))).ok()?.modified().ok()
     }
 
     /// Says that the key is complete.

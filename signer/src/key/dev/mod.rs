@@ -21,7 +21,7 @@ use crate::{
     request::{Answer, Identity, Request, Role},
 };
 use cryptoki::slot::{Slot, TokenInfo};
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 /// What dev mode needs to know. Nothing here comes from the release part of the configuration.
 #[derive(Clone, Debug)]
@@ -163,6 +163,16 @@ pub fn trusted(settings: &DevSettings, role: Role) -> Result<TrustedKey, Error> 
         mode: Some(Mode::Dev),
         origin: format!("dev key of role {role}"),
     })
+}
+
+/// When the dev key of `role` was made; `None` if there is none yet.
+///
+/// # Errors
+///
+/// [`KeyError::DevDirectory`] for a directory that cannot be trusted.
+pub fn made_at(settings: &DevSettings, role: Role) -> Result<Option<SystemTime>, KeyError> {
+    let directory = DevDirectory::open(&settings.directory)?;
+    Ok(directory.and_then(|d| d.completed(role, settings.key_type(role))))
 }
 
 /// A development key, opened and checked. Only [`DevToken::key`] makes one.
