@@ -177,3 +177,12 @@ fn a_token_pulled_out_is_an_error_with_its_code() {
     quirky.rsa("removed").exits(5).says("C_SignInit: CKR_DEVICE_REMOVED");
     quirky.signed_nothing();
 }
+
+/// cryptoki refuses all that such a token tells, so it cannot be used; but nobody has to guess why.
+#[test]
+fn a_token_whose_clock_is_malformed_is_named() {
+    let Some(quirky) = quirky() else { return };
+    let outcome = quirky.rsa("malformed-clock").exits(5);
+    outcome.says("shows a token that cannot be described").says("tells a malformed time");
+    assert!(!quirky.token.bench.path("signature").exists());
+}

@@ -119,6 +119,14 @@ pub enum KeyError {
         /// Function and code.
         source: CkError,
     },
+    /// A module shows a token, and what it tells of it cannot be read.
+    #[error("`{}` shows a token that cannot be described: {}", module.display(), code(source))]
+    TokenInfo {
+        /// The module.
+        module: PathBuf,
+        /// Why.
+        source: CkError,
+    },
     /// No token or object matches.
     #[error("{0}")]
     NotFound(String),
@@ -230,6 +238,14 @@ impl KeyError {
                 ))
             }
             Self::Load { .. } => Some("check the module's path and that its own service runs".into()),
+            Self::TokenInfo { source: CkError::Pkcs11(..), .. } => {
+                Some("check that the token is plugged in and its service runs".into())
+            }
+            // cryptoki reads the whole of CK_TOKEN_INFO or nothing of it.
+            Self::TokenInfo { .. } => Some(
+                "the token claims a clock and tells a malformed time, as opencryptoki 3.8 does; a newer module may not"
+                    .into(),
+            ),
             Self::SoftHsmRefused { .. }
             | Self::File { .. }
             | Self::Environment(_)

@@ -63,6 +63,11 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 		info->flags |= CKF_USER_PIN_FINAL_TRY;
 	if (has("locked"))
 		info->flags |= CKF_USER_PIN_LOCKED;
+	/* As opencryptoki 3.8 tells it. */
+	if (has("malformed-clock")) {
+		info->flags |= CKF_CLOCK_ON_TOKEN;
+		memcpy(info->utcTime, "21:22:14\0\0\0\0\0\0\0", 16);
+	}
 	return rv;
 }
 

@@ -76,16 +76,21 @@ impl Module {
     /// Every initialised token.
     pub(in crate::key) fn tokens(&self) -> Result<Vec<(Slot, TokenInfo)>, KeyError> {
         let what = || format!("listing the tokens of `{}`", self.path.display());
-        let mut tokens = Vec::new();
+        let (mut tokens, mut unreadable) = (Vec::new(), None);
         for slot in self.pkcs11.get_slots_with_token().map_err(KeyError::pkcs11(what()))? {
             // One slot that is out of order must not hide the others.
-            if let Ok(info) = self.pkcs11.get_token_info(slot)
-                && info.token_initialized()
-            {
-                tokens.push((slot, info));
+            match self.pkcs11.get_token_info(slot) {
+                Ok(info) if info.token_initialized() => tokens.push((slot, info)),
+                Ok(_) => {}
+                Err(source) => unreadable = Some(source),
             }
         }
-        Ok(tokens)
+        match unreadable {
+            Some(source) if tokens.is_empty() => {
+                Err(KeyError::TokenInfo { module: self.path.clone(), source })
+            }
+            _ => Ok(tokens),
+        }
     }
 }
 
