@@ -117,7 +117,7 @@ fn meaning(argument: &clap::Arg) -> String {
 }
 
 /// Which result each command prints, and where its structure is defined.
-const RESULTS: [(&str, &str, &str); 14] = [
+const RESULTS: [(&str, &str, &str); 15] = [
     ("init", "src/cli/init.rs", "Done"),
     ("doctor", "src/cli/doctor/mod.rs", "Diagnosis"),
     ("keys list", "src/cli/keys/list.rs", "List"),
@@ -125,6 +125,7 @@ const RESULTS: [(&str, &str, &str); 14] = [
     ("keys generate", "src/cli/keys/make.rs", "Generated"),
     ("keys public, keys certificate, keys csr", "src/cli/keys/export.rs", "Exported"),
     ("keys pin", "src/cli/keys/make.rs", "Pin"),
+    ("keys unlatch", "src/cli/keys/unlatch.rs", "Unlatched"),
     ("sign fit", "src/cli/fit.rs", "SignedFit"),
     ("sign bootloader", "src/cli/bootloader.rs", "SignedBootloader"),
     ("sign rootfs", "src/cli/rootfs/sign.rs", "Signed"),

@@ -23,6 +23,22 @@ pub(super) struct Files {
     known: Option<(u64, Head)>,
 }
 
+/// Where the log in `directory` ends, checked against its head; `None` if there is none. Makes nothing.
+///
+/// # Errors
+///
+/// [`AuditError`] as for appending.
+pub fn look(directory: &Path) -> Result<Option<Head>, AuditError> {
+    if directory.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let files = Files::open(directory)?;
+    files.lock()?;
+    let tail = files.tail();
+    files.unlock();
+    tail.map(|tail| Some(tail.head))
+}
+
 /// Where the log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tail {

@@ -16,6 +16,7 @@ pub mod record;
 mod requester;
 
 pub use error::AuditError;
+pub use file::look;
 pub use head::{Hash, Head};
 pub use log::{Journal, Log};
 pub use record::Signed;

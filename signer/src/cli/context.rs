@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     key::{
         dev::{self, DevSettings, DevToken},
+        latch::Latches,
         release::{ReleaseAccess, ReleaseTokens},
     },
     policy::{Certificates, DevPolicy, ExampleKeys, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
@@ -182,9 +183,11 @@ impl<'a> Context<'a> {
         if let Some(tokens) = self.release_tokens.get() {
             return Ok(tokens);
         }
-        let directory = self.settings.audit_directory(&self.settings.load_host()?)?;
-        let journal = Journal { log: Arc::new(Log::new(directory.value)), policy: self.policy_file.digest() };
-        Ok(self.release_tokens.get_or_init(|| ReleaseTokens::new(journal)))
+        let host = self.settings.load_host()?;
+        let log = Arc::new(Log::new(self.settings.audit_directory(&host)?.value));
+        let journal = Journal { log, policy: self.policy_file.digest() };
+        let latches = Latches::new(self.settings.latch_directory(&host)?.value);
+        Ok(self.release_tokens.get_or_init(|| ReleaseTokens::new(journal, latches)))
     }
 
     /// The dev directory.

@@ -207,14 +207,27 @@ impl Settings {
     ///
     /// [`Error::Config`] if neither the host settings nor the environment say so.
     pub(super) fn audit_directory(&self, host: &HostConfig) -> Result<Resolved<PathBuf>, Error> {
-        if let Some(value) = host.audit_directory.clone() {
+        self.state(host.audit_directory.as_ref(), "audit")
+    }
+
+    /// Where it is noted that a token refused a PIN.
+    ///
+    /// # Errors
+    ///
+    /// As [`audit_directory`](Self::audit_directory).
+    pub(super) fn latch_directory(&self, host: &HostConfig) -> Result<Resolved<PathBuf>, Error> {
+        self.state(host.latch_directory.as_ref(), "latch")
+    }
+
+    fn state(&self, set: Option<&PathBuf>, name: &str) -> Result<Resolved<PathBuf>, Error> {
+        if let Some(value) = set.cloned() {
             return Ok(Resolved { value, origin: Origin::Found("the host settings") });
         }
         let state = self.state_dir.clone().ok_or_else(|| ConfigError::Setup {
-            message: "no place for the audit log: neither HOME nor XDG_STATE_HOME is set".into(),
-            hint: Some("write `audit: { directory: PATH }` in the host settings".into()),
+            message: format!("no directory `{name}`: neither HOME nor XDG_STATE_HOME is set"),
+            hint: Some(format!("write `{name}: {{ directory: PATH }}` in the host settings")),
         })?;
-        Ok(Resolved { value: state.value.join("audit"), ..state })
+        Ok(Resolved { value: state.value.join(name), ..state })
     }
 }
 

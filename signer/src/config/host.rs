@@ -24,6 +24,8 @@ pub struct HostConfig {
     pub tokens: BTreeMap<String, HostToken>,
     /// Where the audit log stands.
     pub audit_directory: Option<PathBuf>,
+    /// Where it is noted that a token refused a PIN.
+    pub latch_directory: Option<PathBuf>,
     /// What the agent allows. Not active in this version.
     pub agent: AgentLimits,
     /// Files that list further keys which must not be trusted; [`Blocklist`](super::Blocklist) is their form.
@@ -84,7 +86,8 @@ struct RawHost {
     version: u64,
     #[serde(default)]
     tokens: BTreeMap<String, RawToken>,
-    audit: Option<RawAudit>,
+    audit: Option<RawPlace>,
+    latch: Option<RawPlace>,
     #[serde(default)]
     agent: AgentLimits,
     #[serde(default)]
@@ -102,7 +105,7 @@ struct RawToken {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawAudit {
+struct RawPlace {
     directory: Parsed<HostPath>,
 }
 
@@ -146,6 +149,7 @@ impl HostConfig {
         Ok(Self {
             tokens,
             audit_directory: raw.audit.map(|a| a.directory.0.0),
+            latch_directory: raw.latch.map(|l| l.directory.0.0),
             agent: raw.agent,
             blocklists: raw.blocklists.into_iter().map(|b| b.0.0).collect(),
         })

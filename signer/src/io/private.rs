@@ -73,6 +73,21 @@ impl PrivateDirectory {
         Ok(file.into())
     }
 
+    /// Puts `bytes` in the place of the file `name`, whole and durable. One writer at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`io::Error`] if it cannot be written; the old file then still stands.
+    pub fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        use io::Write as _;
+        let temporary = format!("{name}.tmp");
+        let mut file = self.file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        rustix::fs::renameat(&self.directory, &temporary, &self.directory, name)?;
+        self.sync()
+    }
+
     /// Removes the file `name`; one that is not there is fine.
     ///
     /// # Errors

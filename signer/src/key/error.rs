@@ -56,6 +56,14 @@ pub enum KeyError {
         /// How to mend it.
         hint: String,
     },
+    /// What is known of a token's PIN cannot be read or noted.
+    #[error("PIN latch: `{}`: {reason}", path.display())]
+    Latch {
+        /// The latch directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The token does not take the PIN.
     #[error("token `{token}` refused the PIN ({})", code(source))]
     PinRefused {
@@ -195,6 +203,12 @@ impl KeyError {
         move |source| Self::File { action, path, source }
     }
 
+    /// For `map_err`: a file operation in the latch directory.
+    pub(super) fn latch(directory: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = directory.to_owned();
+        move |source| Self::Latch { path, reason: source.to_string() }
+    }
+
     /// For `map_err`: a PKCS#11 function that failed while doing `what`.
     pub(super) fn pkcs11(what: impl Into<String>) -> impl FnOnce(CkError) -> Self {
         let what = what.into();
@@ -213,8 +227,13 @@ impl KeyError {
             Self::DevDirectory { hint, .. } | Self::PinUnsafe { hint, .. } => Some(hint.clone()),
             Self::Pin { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
             Self::PinRefused { .. } => Some(
-                "check the token's PIN source in the host settings before you try again: most tokens lock after a \
-                 few wrong PINs"
+                "check the token's PIN source in the host settings; then `hsmsign --mode release keys unlatch` allows \
+                 another attempt"
+                    .into(),
+            ),
+            Self::Latch { .. } => Some(
+                "no PIN is tried without it: the directory must be yours, with mode 0700, and no link; or name another one \
+                 with `latch: { directory: PATH }` in the host settings"
                     .into(),
             ),
             Self::ModuleRefused { .. } => {
@@ -261,7 +280,7 @@ impl KeyError {
 }
 
 /// `C_Login: CKR_PIN_INCORRECT`: function and code in the standard's own words.
-fn code(error: &CkError) -> String {
+pub(super) fn code(error: &CkError) -> String {
     match error {
         CkError::Pkcs11(rv, function) => {
             let rv = format!("{rv:?}");

@@ -6,6 +6,7 @@
 pub mod certificate;
 pub mod dev;
 mod error;
+pub mod latch;
 mod module_file;
 mod pin;
 mod pkcs11;

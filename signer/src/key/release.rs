@@ -1,8 +1,11 @@
 //! Release keys: exactly the pinned ones, in the tokens that the host settings know.
 
 use super::{
-    KeyError, certificate, module_file, pin,
-    pkcs11::{Module, Selector, Token, TokenKey, facts},
+    KeyError, certificate,
+    error::code,
+    latch::{Latches, Note},
+    module_file, pin,
+    pkcs11::{Module, Selector, Token, TokenKey, facts, is_refusal, text},
     uri::KeyUri,
 };
 use crate::{
@@ -15,9 +18,9 @@ use crate::{
     },
     request::{Answer, Format, Identity, Request, Role},
 };
-use cryptoki::slot::TokenInfo;
+use cryptoki::slot::{Slot, TokenInfo};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -43,14 +46,13 @@ pub struct ReleaseAccess<'p> {
 /// records of signatures that are made meanwhile are written together.
 pub struct ReleaseTokens {
     journal: Journal,
+    latches: Latches,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
     open: BTreeMap<String, Open>,
-    /// Label, serial and maker of tokens that refused a PIN: the next role must not cost them another try.
-    refused: BTreeSet<(String, String, String)>,
 }
 
 /// A token that is logged in.
@@ -73,10 +75,10 @@ pub struct Found {
 }
 
 impl ReleaseTokens {
-    /// Tokens whose signatures go on record in `journal`.
+    /// Tokens whose signatures go on record in `journal`, and whose refusals of a PIN are noted in `latches`.
     #[must_use]
-    pub fn new(journal: Journal) -> Self {
-        Self { journal, state: Mutex::default() }
+    pub fn new(journal: Journal, latches: Latches) -> Self {
+        Self { journal, latches, state: Mutex::default() }
     }
 
     /// Where its signatures go on record.
@@ -104,7 +106,8 @@ impl ReleaseTokens {
             certificates.map_or((None, Vec::new()), |c| (Some(c.certificate), c.chain));
         let identity = identity(*role, authorized.algorithm(), &key, token, rehearsal);
         let identity = Identity { certificate, chain, ..identity };
-        Ok(ReleaseKey { authorized, key, identity, journal: self.journal.clone() })
+        let guard = self.guard(access, &open.token);
+        Ok(ReleaseKey { authorized, key, identity, journal: self.journal.clone(), guard })
     }
 
     /// Looks at the key and tells everything about it; gives no leave to sign.
@@ -160,7 +163,7 @@ impl ReleaseTokens {
         }
         self.journal.log.prepare()?;
         let (open, key) = self.find(access)?;
-        let signature = key.sign_own(request)?;
+        let signature = self.guard(access, &open.token).around(&key, || key.sign_own(request))?;
         let role = access.role;
         let identity =
             identity(role, request.algorithm, &key, open.token.facts(), access.policy.is_rehearsal());
@@ -169,6 +172,27 @@ impl ReleaseTokens {
         let record = Signed::new(request, &signature, &Requester::this_process(), around);
         self.journal.log.append(record)?;
         Ok(signature)
+    }
+
+    /// Allows one attempt to log in to the token after it refused a PIN. Returns the token, and what is taken back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Key`] if the token is not there, or the latch cannot be written.
+    pub fn unlatch(&self, access: &ReleaseAccess<'_>) -> Result<(TokenFacts, Option<Note>), Error> {
+        let (_, _, info) = locate(access, &uri(access)?)?;
+        let token = facts(&info);
+        let note = self.latches.clear(&token, &access.key.token)?;
+        Ok((token, note))
+    }
+
+    fn guard(&self, access: &ReleaseAccess<'_>, token: &Token) -> Guard {
+        Guard {
+            latches: self.latches.clone(),
+            token: token.facts(),
+            name: access.key.token.clone(),
+            source: access.host.pin.to_string(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -194,37 +218,53 @@ impl ReleaseTokens {
         if let Some(open) = state.open.get(name) {
             return if matches(uri, &open.token.facts()) { Ok(open.clone()) } else { Err(none(name, uri)) };
         }
-        let module = module(name, &access.host)?;
-        let mut found: Vec<_> =
-            module.tokens()?.into_iter().filter(|(_, info)| matches(uri, &facts(info))).collect();
-        let (slot, info) = match (found.pop(), found.len()) {
-            (None, _) => return Err(none(name, uri)),
-            (Some(one), 0) => one,
-            (Some(_), others) => {
-                let what = format!("tokens `{name}` ({uri})");
-                return Err(KeyError::Ambiguous { what, count: others + 1 }.into());
-            }
-        };
+        let (module, slot, info) = locate(access, uri)?;
         // A PIN goes to no token that the policy refuses anyway.
         access.policy.permit_token(access.role, &facts(&info))?;
-        let facts = facts(&info);
-        let identity = (facts.label.clone(), facts.serial, facts.manufacturer);
-        if state.refused.contains(&identity) {
-            return Err(refused_before(facts.label).into());
-        }
-        refuse_last_try(&info)?;
-        pin::protect_memory();
-        let own_keypad = info.protected_authentication_path();
-        let token = Token::open(&module, slot, info, false)?;
-        let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
-        token.login(pin.as_ref()).inspect_err(|error| {
-            if matches!(error, KeyError::PinRefused { .. }) {
-                state.refused.insert(identity);
-            }
-        })?;
-        let open = Open { token: Arc::new(token), pin: pin.map(Arc::new) };
+        let open = self.log_in(access, &module, slot, info)?;
         state.open.insert(name.clone(), open.clone());
         Ok(open)
+    }
+
+    /// Opens a session and logs in, unless a PIN could do harm.
+    fn log_in(
+        &self,
+        access: &ReleaseAccess<'_>,
+        module: &Arc<Module>,
+        slot: Slot,
+        info: TokenInfo,
+    ) -> Result<Open, Error> {
+        let (name, facts) = (&access.key.token, facts(&info));
+        refuse_unsafe(&info, self.latches.check(&facts)?, name)?;
+        pin::protect_memory();
+        let own_keypad = info.protected_authentication_path();
+        let token = Token::open(module, slot, info, false)?;
+        let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
+        let source = if own_keypad { "its own keypad".into() } else { access.host.pin.to_string() };
+        let attempt = self.latches.attempt(&facts, name, source)?;
+        // Another process may have cost it a try since it was asked first.
+        let before = module.token_info(slot)?;
+        refuse_unsafe(&before, attempt.is_cleared, name)?;
+        if !own_keypad {
+            attempt.begin()?;
+        }
+        match token.login(pin.as_ref()) {
+            Ok(()) => attempt.end()?,
+            Err(error) => {
+                // Not every module has the right code for a wrong PIN.
+                let costs_a_try = || {
+                    let after = module.token_info(slot);
+                    !before.user_pin_count_low() && after.is_ok_and(|info| info.user_pin_count_low())
+                };
+                match &error {
+                    KeyError::PinRefused { source, .. } => attempt.refuse(code(source))?,
+                    other if costs_a_try() => attempt.refuse(other.to_string())?,
+                    _ => attempt.end()?,
+                }
+                return Err(error.into());
+            }
+        }
+        Ok(Open { token: Arc::new(token), pin: pin.map(Arc::new) })
     }
 }
 
@@ -240,6 +280,7 @@ pub struct ReleaseKey {
     key: TokenKey,
     identity: Identity,
     journal: Journal,
+    guard: Guard,
 }
 
 impl ReleaseKey {
@@ -256,11 +297,41 @@ impl ReleaseKey {
     ///
     /// [`Error::Key`] if the token does not sign; [`Error::Audit`] if the record cannot be written.
     pub fn answer_for(&self, request: &Request, requester: &Requester) -> Result<(Signature, Head), Error> {
-        let signature = self.key.sign(&self.authorized, request)?;
+        let signature = self.guard.around(&self.key, || self.key.sign(&self.authorized, request))?;
         let exceptions = self.exceptions().iter().map(Exception::to_string).collect();
         let around = Circumstances { identity: &self.identity, exceptions, policy: &self.journal.policy };
         let head = self.journal.log.append(Signed::new(request, &signature, requester, around))?;
         Ok((signature, head))
+    }
+}
+
+/// What it takes to latch a key's token.
+struct Guard {
+    latches: Latches,
+    token: TokenFacts,
+    name: String,
+    /// Where its PIN came from.
+    source: String,
+}
+
+impl Guard {
+    /// Signs. A key that takes a PIN before each signature costs tries too, if its token refuses that.
+    fn around(
+        &self,
+        key: &TokenKey,
+        sign: impl FnOnce() -> Result<Signature, KeyError>,
+    ) -> Result<Signature, KeyError> {
+        if !key.logs_in_each_time() {
+            return sign();
+        }
+        let Self { latches, token, name, source } = self;
+        let attempt = latches.attempt(token, name, source.clone())?;
+        let signature = sign();
+        match &signature {
+            Err(KeyError::Pkcs11 { source, .. }) if is_refusal(source) => attempt.refuse(code(source))?,
+            _ => attempt.end()?,
+        }
+        signature
     }
 }
 
@@ -318,16 +389,27 @@ fn module(name: &str, host: &HostToken) -> Result<Arc<Module>, Error> {
     Ok(Module::open(&path)?)
 }
 
-/// One wrong PIN costs one try, however many roles have keys in the token.
-fn refused_before(token: String) -> KeyError {
-    let reason = "it refused the PIN a moment ago, so it is not tried again".into();
-    let hint = "check the token's PIN source in the host settings before you try again".into();
-    KeyError::PinUnsafe { token, reason, hint }
+/// The one token that `uri` names, in the module that the host settings name.
+fn locate(access: &ReleaseAccess<'_>, uri: &KeyUri) -> Result<(Arc<Module>, Slot, TokenInfo), Error> {
+    let name = &access.key.token;
+    let module = module(name, &access.host)?;
+    let mut found: Vec<_> =
+        module.tokens()?.into_iter().filter(|(_, info)| matches(uri, &facts(info))).collect();
+    match (found.pop(), found.len()) {
+        (None, _) => Err(none(name, uri)),
+        (Some((slot, info)), 0) => Ok((module, slot, info)),
+        (Some(_), others) => {
+            let what = format!("tokens `{name}` ({uri})");
+            Err(KeyError::Ambiguous { what, count: others + 1 }.into())
+        }
+    }
 }
 
 /// A wrong PIN must not lock a token that twenty years of devices depend on.
-fn refuse_last_try(info: &TokenInfo) -> Result<(), KeyError> {
-    let token = info.label().to_owned();
+///
+/// `is_cleared`: whether a person has allowed an attempt on a token that refused a PIN before.
+fn refuse_unsafe(info: &TokenInfo, is_cleared: bool, name: &str) -> Result<(), KeyError> {
+    let token = text(info.label());
     if info.user_pin_locked() {
         let hint = "its security officer can unlock it".into();
         return Err(KeyError::PinUnsafe { token, reason: "its PIN is locked".into(), hint });
@@ -335,6 +417,14 @@ fn refuse_last_try(info: &TokenInfo) -> Result<(), KeyError> {
     if info.user_pin_final_try() {
         let reason = "one more wrong PIN would lock it, so none is tried".into();
         let hint = "log in once with the vendor's own tool, and look for who used a wrong PIN".into();
+        return Err(KeyError::PinUnsafe { token, reason, hint });
+    }
+    if info.user_pin_count_low() && !is_cleared {
+        let reason = "it says that a wrong PIN was tried since its last login".into();
+        let hint = format!(
+            "find out by whom, and check the PIN source in the host settings; then `hsmsign --mode release keys unlatch \
+             --token {name}` allows one attempt"
+        );
         return Err(KeyError::PinUnsafe { token, reason, hint });
     }
     Ok(())

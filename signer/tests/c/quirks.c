@@ -1,11 +1,15 @@
 /* SoftHSMv2 with the quirks of other people's tokens, chosen by QUIRKS (words separated by commas).
  * Compiled with -DSOFTHSM="path" -DTOLD="path" against p11-kit's pkcs11.h. What it is asked for that no
- * module should be asked for stands in the file TOLD afterwards. */
+ * module should be asked for stands in the file TOLD afterwards. With -DTRIES="path" three wrong PINs lock it, and
+ * the file TRIES holds how many are left. */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <p11-kit/pkcs11.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 static CK_FUNCTION_LIST own;
 static CK_FUNCTION_LIST *real;
@@ -43,10 +47,49 @@ static CK_RV finalize(void *reserved)
 	return real->C_Finalize(reserved);
 }
 
+#ifdef TRIES
+/* Tries that are left, of 3, in a file that all processes share, as a token keeps them. `change` comes with the
+ * result of a login: a wrong PIN takes one, a right one brings all back. */
+static int tries(int wrong, int right)
+{
+	int file = open(TRIES, O_RDWR | O_CREAT, 0600);
+	char left = '3';
+
+	if (file < 0 || flock(file, LOCK_EX) != 0)
+		abort();
+	if (pread(file, &left, 1, 0) != 1)
+		left = '3';
+	if (wrong && left > '0')
+		left--;
+	if (right && left > '0')
+		left = '3';
+	if ((wrong || right) && pwrite(file, &left, 1, 0) != 1)
+		abort();
+	close(file);
+	return left - '0';
+}
+#endif
+
 static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, unsigned long len)
 {
+	CK_RV rv;
+
 	tell("login");
-	return real->C_Login(session, user, pin, len);
+	if (user == CKU_CONTEXT_SPECIFIC && has("context-refused"))
+		return CKR_PIN_INCORRECT;
+#ifdef TRIES
+	if (has("slow-login"))
+		usleep(300000);
+	if (tries(0, 0) == 0)
+		return CKR_PIN_LOCKED;
+#endif
+	rv = real->C_Login(session, user, pin, len);
+#ifdef TRIES
+	tries(rv == CKR_PIN_INCORRECT, rv == CKR_OK);
+	if (rv == CKR_PIN_INCORRECT && has("vague"))
+		return CKR_FUNCTION_FAILED;
+#endif
+	return rv;
 }
 
 static CK_RV logout(CK_SESSION_HANDLE session)
@@ -59,6 +102,19 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
 	CK_RV rv = real->C_GetTokenInfo(slot, info);
 
+	info->flags &= ~(CK_FLAGS)(CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
+#ifdef TRIES
+	if (!has("mute"))
+		info->flags |= (const CK_FLAGS[]){ CKF_USER_PIN_LOCKED, CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY,
+						   CKF_USER_PIN_COUNT_LOW, 0 }[tries(0, 0)];
+#endif
+	/* As an HSM would tell of itself. */
+	if (has("hardware")) {
+		memset(info->manufacturerID, ' ', sizeof(info->manufacturerID));
+		memcpy(info->manufacturerID, "ACME Cryptography", 17);
+		memset(info->model, ' ', sizeof(info->model));
+		memcpy(info->model, "Vault 3", 7);
+	}
 	if (has("final-try"))
 		info->flags |= CKF_USER_PIN_FINAL_TRY;
 	if (has("locked"))

@@ -9,6 +9,7 @@
     reason = "these are tests"
 )]
 
+pub mod quirky;
 pub mod token;
 
 use std::{

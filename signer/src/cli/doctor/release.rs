@@ -2,10 +2,11 @@
 
 use super::{Diagnosis, PolicyFile, Settings};
 use crate::{
+    audit,
     cli::release::certificates,
     config::{HostConfig, HostToken, PinSource, ReleaseKey},
     error::Error,
-    key::{certificate, check_module_file},
+    key::{certificate, check_module_file, latch::Latches},
     policy::{Refusal, ReleasePolicy},
     request::Role,
 };
@@ -70,6 +71,7 @@ pub(super) fn examine(
     for (name, token) in host.tokens.iter().filter(|(name, _)| used.contains(name.as_str())) {
         examine_token(name, token, diagnosis);
     }
+    examine_state(settings, &host, diagnosis);
     diagnosis.pass("next", "`hsmsign --mode release keys check` opens every key");
 }
 
@@ -119,6 +121,54 @@ fn examine_key(
     }
     if diagnosis.findings.len() == before {
         diagnosis.pass(&subject, "token, pins and certificate are in order");
+    }
+}
+
+/// What outlives a run: the audit log, and tokens that refused a PIN.
+fn examine_state(settings: &Settings, host: &HostConfig, diagnosis: &mut Diagnosis) {
+    match settings.audit_directory(host) {
+        Ok(directory) => match audit::look(&directory.value) {
+            Ok(None) => {
+                let detail = format!(
+                    "`{}` is made with the first signature ({})",
+                    directory.value.display(),
+                    directory.origin
+                );
+                diagnosis.pass("audit log", detail);
+            }
+            Ok(Some(head)) => {
+                let detail = format!(
+                    "`{}` ends with record {} ({})",
+                    directory.value.display(),
+                    head.sequence,
+                    directory.origin
+                );
+                diagnosis.pass("audit log", detail);
+            }
+            Err(error) => diagnosis.fail_error("audit log", &error.into()),
+        },
+        Err(error) => diagnosis.fail_error("audit log", &error),
+    }
+    let latched =
+        settings.latch_directory(host).and_then(|d| Ok((Latches::new(d.value.clone()).latched()?, d)));
+    match latched {
+        Ok((notes, directory)) if notes.is_empty() => {
+            let detail =
+                format!("no token is latched in `{}` ({})", directory.value.display(), directory.origin);
+            diagnosis.pass("PIN latch", detail);
+        }
+        Ok((notes, _)) => {
+            for note in notes {
+                let remedy = format!(
+                    "check its PIN source; then hsmsign --mode release keys unlatch --token {}",
+                    note.name
+                );
+                let detail =
+                    format!("token `{}` ({}): {}, {}", note.name, note.label, note.reason(), note.time);
+                diagnosis.fail("PIN latch", detail, &remedy);
+            }
+        }
+        Err(error) => diagnosis.fail_error("PIN latch", &error),
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod export;
 mod list;
 mod make;
+mod unlatch;
 
 use super::Context;
 use crate::{error::Error, request::Role};
@@ -27,6 +28,8 @@ pub enum KeysCommand {
     Csr(CsrArgs),
     /// Print the policy lines that pin a role's release key
     Pin(PinArgs),
+    /// Allow one more attempt to log in to release tokens that refused a PIN
+    Unlatch(UnlatchArgs),
 }
 
 /// Arguments of `keys list`.
@@ -93,6 +96,18 @@ pub struct PinArgs {
     role: Role,
 }
 
+/// Arguments of `keys unlatch`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  hsmsign --mode release keys unlatch --token factory")]
+pub struct UnlatchArgs {
+    /// Whose token [default: every role's]
+    #[arg(long, conflicts_with = "token")]
+    role: Option<Role>,
+    /// Which token, by its name in the host settings
+    #[arg(long, value_name = "NAME")]
+    token: Option<String>,
+}
+
 /// How keys and certificates are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Encoding {
@@ -111,6 +126,7 @@ pub(super) fn run(context: &Context<'_>, command: &KeysCommand) -> Result<(), Er
         KeysCommand::Certificate(args) => export::certificate(context, args),
         KeysCommand::Csr(args) => export::csr(context, args),
         KeysCommand::Pin(args) => make::pin(context, args.role),
+        KeysCommand::Unlatch(args) => unlatch::run(context, args),
     }
 }
 

@@ -73,6 +73,11 @@ impl TokenKey {
         &self.public_key
     }
 
+    /// Whether each signature takes a login of its own.
+    pub(in crate::key) fn logs_in_each_time(&self) -> bool {
+        self.login_each_time.is_some()
+    }
+
     /// What the token says of the key.
     pub(in crate::key) fn facts(&self) -> KeyFacts {
         let get = |kind| {

@@ -8,6 +8,6 @@ mod object;
 mod token;
 
 pub(super) use key::TokenKey;
-pub(super) use module::Module;
+pub(super) use module::{Module, text};
 pub(super) use object::Selector;
-pub(super) use token::{Token, facts};
+pub(super) use token::{Token, facts, is_refusal};

@@ -73,6 +73,12 @@ impl Module {
         })
     }
 
+    /// What the token in `slot` says of itself now.
+    pub(in crate::key) fn token_info(&self, slot: Slot) -> Result<TokenInfo, KeyError> {
+        let what = || format!("asking the token in slot {} of `{}`", slot.id(), self.path.display());
+        self.pkcs11.get_token_info(slot).map_err(KeyError::pkcs11(what()))
+    }
+
     /// Every initialised token.
     pub(in crate::key) fn tokens(&self) -> Result<Vec<(Slot, TokenInfo)>, KeyError> {
         let what = || format!("listing the tokens of `{}`", self.path.display());
@@ -95,7 +101,7 @@ impl Module {
 }
 
 /// A fixed-width field without its padding; some modules pad with NUL instead of blanks.
-pub(super) fn text(padded: &str) -> String {
+pub(in crate::key) fn text(padded: &str) -> String {
     padded.trim_end_matches(['\0', ' ']).to_owned()
 }
 

@@ -71,12 +71,7 @@ impl Token {
         let token = || self.label().to_owned();
         match self.session().login(UserType::User, pin.as_ref()) {
             Ok(()) | Err(CkError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => Ok(()),
-            Err(
-                source @ CkError::Pkcs11(
-                    RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinLocked,
-                    _,
-                ),
-            ) => Err(KeyError::PinRefused { token: token(), source }),
+            Err(source) if is_refusal(&source) => Err(KeyError::PinRefused { token: token(), source }),
             Err(source) => {
                 Err(KeyError::Pkcs11 { what: format!("logging in to token `{}`", token()), source })
             }
@@ -101,6 +96,12 @@ impl Token {
     pub(in crate::key) fn facts(&self) -> TokenFacts {
         facts(&self.info)
     }
+}
+
+/// Whether a token refused a PIN.
+pub(in crate::key) fn is_refusal(error: &CkError) -> bool {
+    use RvError::{PinExpired, PinIncorrect, PinInvalid, PinLenRange, PinLocked};
+    matches!(error, CkError::Pkcs11(PinIncorrect | PinInvalid | PinLenRange | PinLocked | PinExpired, _))
 }
 
 /// What a token says of itself.
