@@ -5,13 +5,20 @@
 
 Environment:
     BUILDROOT_DIR       Buildroot's tree; without it nothing runs
-    BUILDROOT_FRAGMENT  file with further lines of the configuration (toolchain, BR2_DL_DIR)
+    BUILDROOT_FRAGMENT  file with further lines of the configuration, see below
     BUILDROOT_OUTPUT    output directory, kept; default: a new one
     HSMSIGN_TEST_KERNEL an arm64 kernel, to boot down to userspace
     FIT_CHECK_SIGN      U-Boot's fit_check_sign, where it is not in PATH
 
 Tools: veritysetup, openssl, swupdate, softhsm2-util, tmux, qemu-system-aarch64, fit_check_sign. A
 judge that is not installed is named and left out, and fails the run when CI=true.
+
+The fragment is for machines that cannot, or shall not, load everything from its own site. It has to choose an
+aarch64 toolchain, and may hold BR2_DL_DIR, BR2_JLEVEL, mirrors (BR2_PRIMARY_SITE), and BR2_PACKAGE_OVERRIDE_FILE: that
+makefile names a source tree for each archive that cannot be had, `BISON_OVERRIDE_SRCDIR = …`. A tree of a few
+lines, whose "make install" links the machine's own tool into host/bin, stands in for host tools that are judged by
+nobody here (bison, autoconf, genimage). Distributions' cross compilers are refused by Buildroot unless
+"gcc -v" and -print-file-name are wrapped.
 """
 
 import hashlib
@@ -55,8 +62,8 @@ def digest(path):
 
 
 class Bench:
-    def __init__(self, buildroot, output):
-        self.buildroot, self.out = buildroot, output
+    def __init__(self, buildroot, output, external=EXTERNAL):
+        self.buildroot, self.out, self.external = buildroot, output, external
         self.images = output / "images"
         self.logs = output / "test-logs"
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -72,7 +79,7 @@ class Bench:
         full = {**os.environ, "SOFTHSM2_CONF": str(self.rehearsal / "softhsm2.conf"), **(env or {})}
         with log.open("wb") as stream:
             code = subprocess.run(
-                ["make", f"O={self.out}", f"BR2_EXTERNAL={EXTERNAL}", *targets],
+                ["make", f"O={self.out}", f"BR2_EXTERNAL={self.external}", *targets],
                 cwd=self.buildroot, env=full, stdout=stream, stderr=subprocess.STDOUT).returncode
         text = log.read_text(errors="replace")
         if ok and code != 0:
@@ -81,11 +88,11 @@ class Bench:
             raise Failed(f"make {' '.join(targets)} was to fail: {log}")
         return text
 
-    def configure(self):
+    def configure(self, fixture="config"):
         fragment = os.environ.get("BUILDROOT_FRAGMENT")
         text = pathlib.Path(fragment).read_text() if fragment else TOOLCHAIN
         defconfig = self.out / "test_defconfig"
-        defconfig.write_text(text + (TESTS / "fixture/config").read_text())
+        defconfig.write_text(text + (TESTS / "fixture" / fixture).read_text())
         self.make(f"BR2_DEFCONFIG={defconfig}", "defconfig")
 
     def options(self, **changes):
@@ -111,8 +118,8 @@ class Bench:
             say(f"  SKIPPED: {tool} is not installed")
         return found
 
-    def run(self, *command, env=None, timeout=120):
-        done = subprocess.run([str(c) for c in command], capture_output=True, timeout=timeout,
+    def run(self, *command, env=None, timeout=120, cwd=None):
+        done = subprocess.run([str(c) for c in command], capture_output=True, timeout=timeout, cwd=cwd,
                               env={**os.environ, **(env or {})}, text=True, errors="replace")
         return done.returncode, done.stdout + done.stderr
 
@@ -168,16 +175,21 @@ class Bench:
         kernel = (self.images / "kernel.bin").read_bytes()
         return (self.images / "image.itb").read_bytes().index(kernel) + len(kernel) // 2
 
-    def judge_fit(self, mode):
-        fit, tree = self.images / "image.itb", self.images / "u-boot.dtb"
+    def judge_fit_signature(self, mode, fit, tree, offset):
+        """By U-Boot's own checker and the tree that holds the key; `offset` is in the middle of an image."""
         check = os.environ.get("FIT_CHECK_SIGN") or self.has("fit_check_sign")
-        if check:
-            def verdict(path):
-                code, text = self.run(check, "-f", path, "-k", tree)
-                return code == 0 and bool(re.search(rf"sha256,rsa\d+:\S*{mode}\S*\+ ", text)), text
-            good, text = verdict(fit)
-            must(good, f"fit_check_sign: image.itb is signed by the {mode} key in u-boot.dtb")
-            must(not verdict(self.flipped(fit, self.in_kernel()))[0], "fit_check_sign refuses a flipped kernel")
+        if not check:
+            return
+
+        def accepts(path):
+            code, text = self.run(check, "-f", path, "-k", tree)
+            return code == 0 and bool(re.search(rf"sha256,rsa\d+:\S*{mode}\S*\+ ", text))
+        must(accepts(fit), f"fit_check_sign: {fit.name} is signed by the {mode} key in {tree.name}")
+        must(not accepts(self.flipped(fit, offset)), f"fit_check_sign refuses {fit.name} with a bit flipped")
+
+    def judge_fit(self, mode):
+        fit = self.images / "image.itb"
+        self.judge_fit_signature(mode, fit, self.images / "u-boot.dtb", self.in_kernel())
         data = fit.read_bytes()
         must(b"hsmsign\0" in data and b"root-hash\0" in data,
              "image.itb carries the node /firmware/hsmsign")
@@ -243,6 +255,26 @@ class Bench:
         must(not accepts(self.flipped(swu, swu.stat().st_size // 2), ours), "swupdate refuses a flipped image")
         must(not accepts(swu, other), "swupdate refuses the other mode's certificate")
 
+    def judge_disk(self):
+        """genimage put the signed files into disk.img: taken out again, they are accepted."""
+        disk = (self.images / "disk.img").read_bytes()
+        table = [disk[446 + 16 * n:462 + 16 * n] for n in range(2)]
+        boot, root = (disk[512 * int.from_bytes(e[8:12], "little"):][:512 * int.from_bytes(e[12:16], "little")]
+                      for e in table)
+        part = self.out / "root.partition"
+        part.write_bytes(root)
+        plain = -(-(self.images / "rootfs.squashfs").stat().st_size // 4096) * 4096
+        roothash = (self.images / "rootfs.squashfs.verity.roothash").read_text().strip()
+        if self.has("veritysetup"):
+            must(self.run("veritysetup", "verify", part, part, roothash, f"--hash-offset={plain}")[0] == 0,
+                 "veritysetup accepts the root partition of disk.img")
+        vfat, fit = self.out / "boot.partition", self.out / "from-disk.itb"
+        vfat.write_bytes(boot)
+        fit.unlink(missing_ok=True)
+        if self.has("mcopy"):
+            must(self.run("mcopy", "-i", vfat, "::image.itb", fit)[0] == 0 and
+                 digest(fit) == digest(self.images / "image.itb"), "disk.img boots the signed image.itb")
+
     def judge_all(self, mode):
         for name in ("rootfs.ext4", "rootfs.squashfs"):
             self.judge_rootfs(mode, name)
@@ -250,6 +282,7 @@ class Bench:
         self.judge_uboot(mode)
         self.judge_qemu(mode)
         self.judge_swu(mode)
+        self.judge_disk()
         seen = dict(reversed(line.split()) for line in (self.out / "seen-by-post-image").read_text().splitlines())
         must(len(seen) >= 6 and all(digest(self.images / n) == d for n, d in seen.items()),
              "the post-image script saw every artifact as it is now: signed")
@@ -321,13 +354,59 @@ class Bench:
              "U-Boot was not built again")
         self.judge_all("release")
 
+    def agent(self):
+        """The build holds neither PIN nor module: an agent signs, started by somebody else."""
+        base, socket = self.rehearsal, self.rehearsal / "agent.sock"
+        held = base / "pin.held"
+        settings = ("--config", base / "hsmsign.yaml", "--host-config", base / "host.yaml")
+        command = [self.out / "host/bin/hsmsign", "--mode", "release", *settings, "agent", "--socket", socket]
+        with (self.logs / "agent.log").open("wb") as log:
+            server = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                      env={**os.environ, "SOFTHSM2_CONF": str(base / "softhsm2.conf")})
+        try:
+            end = time.time() + 60
+            while not socket.exists() and server.poll() is None and time.time() < end:
+                time.sleep(0.2)
+            must(socket.exists(), "the agent listens")
+            (base / "pin").rename(held)
+            self.options(HSMSIGN_AGENT=f'"{socket}"', HSMSIGN_HOST_CONFIG='""')
+            self.make(env={"SOFTHSM2_CONF": "/nowhere"})
+            self.judge_all("release")
+        finally:
+            server.terminate()
+            server.wait(30)
+            if held.exists():
+                held.rename(base / "pin")
+        socket.unlink(missing_ok=True)
+        text = self.make(ok=False)
+        must("BR2_HSMSIGN_AGENT" in text and "hsmsign agent" in text, "an agent that is not there is named")
+        self.options(HSMSIGN_AGENT='""', HSMSIGN_HOST_CONFIG=f'"{base}/host.yaml"')
+
     def gate(self):
-        """The gate runs last; what it says of a rehearsal depends on the release of hsmsign."""
+        """The gate and the leak scan run last, and fail the build for what must not ship."""
         self.options(HSMSIGN_GATE="y")
-        text = self.make(ok=None)
-        must(">>>   Release gate" in text or "Release gate" in text, "the release gate ran")
-        must(text.index("Release gate") > text.index("Executing post-image script"), "after the post-image script")
+        text = self.make()
+        must(text.index("Release gate") > text.index("Executing post-image script"),
+             "the gate runs after the post-image scripts, and passes the rehearsal")
+        for name, text, word in self.unfit():
+            path = self.images / name
+            path.write_bytes(text)
+            found = self.make(ok=False)
+            must(name in found, f"the build fails for {word}")
+            path.unlink()
+        self.make()
         self.options(HSMSIGN_GATE=None)
+
+    def unfit(self):
+        """What a careless post-image script may leave in the images directory."""
+        work = self.out / "unfit.itb"
+        work.unlink(missing_ok=True)
+        self.hsmsign("--mode", "dev", "--dev-dir", self.out / ".hsmsign", "sign", "fit",
+                     self.images / "image.itb", "-o", work)
+        yield "old-dev.itb", work.read_bytes(), "a FIT with a development signature"
+        code, key = self.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
+        must(code == 0, "openssl makes a key")
+        yield "server.pem", key.encode(), "a private key"
 
     def new_key(self):
         """Another key behind the same names, policy and mode."""
@@ -357,6 +436,78 @@ class Bench:
         self.options(HSMSIGN_POLICY=policy, HSMSIGN_UBOOT_DTBS='"u-boot.dtb other.dtb"')
         must("'other.dtb' is not in the images directory" in self.make(ok=False), "a missing tree is named")
         self.options(HSMSIGN_UBOOT_DTBS='"u-boot.dtb virt.dtb"')
+
+    def tampered(self):
+        """A SoftHSM or keys that others may write: one message, and no signature of before."""
+        self.options(HSMSIGN_DEV="y", HSMSIGN_OFF=None, HSMSIGN_RELEASE=None)
+        for path, mode in ((self.out / "host/lib/softhsm/libsofthsm2.so", 0o666), (self.out / ".hsmsign", 0o777)):
+            before = path.stat().st_mode
+            path.chmod(mode)
+            text = self.make(ok=False)
+            path.chmod(before)
+            must(path.name in text and "others can write" in text, f"{path.name} that others can write is refused")
+            must(not (self.images / "update.swu").exists(), "and nothing signed is left")
+        self.make()
+
+    def spl(self):
+        """Another board, whose SPL has its tree behind it: U-Boot becomes a FIT that SPL demands."""
+        names = ("TARGET_UBOOT_BOARD_DEFCONFIG", "TARGET_UBOOT_CONFIG_FRAGMENT_FILES")
+        before = {name: self.option(name) for name in names}
+        self.options(TARGET_UBOOT_BOARD_DEFCONFIG='"xilinx_zynqmp_mini_emmc0"', TARGET_UBOOT_SPL="y",
+                     TARGET_UBOOT_CONFIG_FRAGMENT_FILES=f'"{TESTS}/fixture/spl.config"', HSMSIGN_DEV="y",
+                     HSMSIGN_OFF=None, HSMSIGN_RELEASE=None)
+        self.options(HSMSIGN_UBOOT_FIT="y")
+        self.make("uboot-dirclean")
+        self.make()
+        self.judge_spl("dev")
+        self.options(HSMSIGN_RELEASE="y", HSMSIGN_DEV=None, HSMSIGN_OFF=None, HSMSIGN_GATE=None,
+                     HSMSIGN_POLICY=f'"{self.rehearsal}/hsmsign.yaml"',
+                     HSMSIGN_HOST_CONFIG=f'"{self.rehearsal}/host.yaml"')
+        self.make()
+        self.judge_spl("release")
+        self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None)
+        self.make()
+        plain = next(self.out.glob("build/uboot-*/spl/u-boot-spl.bin"))
+        must(digest(self.images / "u-boot-spl.bin") == digest(plain), "off: u-boot-spl.bin is as U-Boot built it")
+        must(not list(self.images.glob("hsmsign-*")), "and no piece of ours is left")
+        self.options(TARGET_UBOOT_SPL=None, **before)
+        self.make("uboot-dirclean")
+
+    def judge_spl(self, mode):
+        spl = (self.images / "u-boot-spl.bin").read_bytes()
+        build = next(self.out.glob("build/uboot-*/spl"))
+        code = (build / "u-boot-spl-nodtb.bin").read_bytes()
+        pad = build / "u-boot-spl-pad.bin"
+        code += pad.read_bytes() if pad.exists() else b""
+        must(spl.startswith(code), "SPL's code is untouched")
+        tree = self.out / "tree-of-spl.dtb"
+        tree.write_bytes(spl[len(code):])
+        fit = self.images / "u-boot.itb"
+        data = fit.read_bytes()
+        inner = (self.images / "hsmsign-u-boot.dtb").read_bytes()
+        proper = (self.images / "hsmsign-u-boot-nodtb.bin").read_bytes()
+        must(inner in data and proper in data, "u-boot.itb holds U-Boot and its tree")
+        must(f"key-hsmsign-{mode}-fit".encode() in inner or mode.encode() in inner,
+             f"that tree holds the {mode} key for FITs")
+        self.judge_fit_signature(mode, fit, tree, data.index(proper) + len(proper) // 2)
+
+    def parallel(self):
+        """Per-package directories, make -j, and a checkout without git in a path with spaces, behind a link."""
+        place = self.out.parent / f"{self.out.name} with spaces"
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(EXTERNAL.parent, place, symlinks=True, ignore=shutil.ignore_patterns(
+            ".git", "target", ".hsmsign", "__pycache__"))
+        link = self.out.parent / f"{self.out.name}-link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(place / "buildroot-package")
+        versions = {self.run(e / "package/hsmsign/pack-source.sh", "--version") for e in (EXTERNAL, link)}
+        must(len(versions) == 1, f"with and without git, the same source has one version: {versions}")
+        other = Bench(self.buildroot, self.out.parent / f"{self.out.name}-parallel", link)
+        other.rehearsal, other.missing = self.rehearsal, self.missing
+        other.configure("parallel.config")
+        other.make("-j3")
+        must((other.out / "per-package/host-hsmsign/host/bin/hsmsign").exists(), "packages have directories of their own")
+        other.judge_swu("dev")
 
     def off(self):
         self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None)
@@ -435,7 +586,8 @@ class Bench:
 
     def check_package(self):
         files = [p for p in EXTERNAL.rglob("*") if p.is_file() and "__pycache__" not in p.parts]
-        code, text = self.run(self.buildroot / "utils/check-package", "-b", *files)
+        # It finds flake8's settings in the current directory
+        code, text = self.run(self.buildroot / "utils/check-package", "-b", *files, cwd=self.buildroot)
         must(code == 0, "check-package finds nothing" if code == 0 else text)
 
     def host_test(self):
@@ -453,8 +605,8 @@ class Bench:
             must(code == 0, "host test passes" if code == 0 else text[-2000:])
 
 
-STEPS = ("prepare", "check_package", "dev", "again", "release", "gate", "new_key", "no_pin", "bad_input",
-         "off", "menuconfig", "legal")
+STEPS = ("prepare", "check_package", "dev", "again", "tampered", "release", "agent", "gate", "new_key", "no_pin",
+         "bad_input", "off", "menuconfig", "legal", "spl", "parallel")
 
 
 def main():
