@@ -12,6 +12,7 @@
 //! * [`key`]: finds one object in a token and answers one request; knows no file format.
 //! * [`audit`]: the log of release signatures, written before they are handed out.
 //! * [`config`]: `hsmsign.yaml` and the host settings.
+//! * [`gate`]: the release gate: recognises artifacts, judges them and the chain of trust between them.
 //! * [`io`]: bounded reads of files; whole outputs or none.
 //! * [`cli`]: one file per subcommand, each a flow read from top to bottom.
 
@@ -24,6 +25,7 @@ pub mod content;
 pub mod crypto;
 pub mod error;
 pub mod format;
+pub mod gate;
 pub mod io;
 pub mod key;
 pub mod policy;

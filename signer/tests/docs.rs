@@ -117,7 +117,7 @@ fn meaning(argument: &clap::Arg) -> String {
 }
 
 /// Which result each command prints, and where its structure is defined.
-const RESULTS: [(&str, &str, &str); 15] = [
+const RESULTS: [(&str, &str, &str); 16] = [
     ("init", "src/cli/init.rs", "Done"),
     ("doctor", "src/cli/doctor/mod.rs", "Diagnosis"),
     ("keys list", "src/cli/keys/list.rs", "List"),
@@ -133,6 +133,7 @@ const RESULTS: [(&str, &str, &str); 15] = [
     ("sign swu", "src/cli/swu/sign.rs", "Signed"),
     ("sign blob", "src/cli/blob.rs", "Signed"),
     ("verify fit, bootloader, rootfs, swu, blob", "src/report.rs", "Report"),
+    ("verify deploy", "src/gate/outcome.rs", "GateReport"),
 ];
 
 #[test]
@@ -273,6 +274,13 @@ fn json_type(
         "Role" => "`bootloader`, `fit`, `rootfs`, `update`".into(),
         "Mode" => "`off`, `dev`, `release`".into(),
         "Verdict" => "`pass`, `warn`, `fail`".into(),
+        "State" => "`signed`, `covered`, `part`, `excepted`, `by-product`, `failed`".into(),
+        "LinkState" => "`holds`, `missing`, `broken`".into(),
+        "ProblemKind" => {
+            "`private-key`, `development`, `example-key`, `bad-signature`, `trust-anchor`, `chain`, `unknown-key`, \
+             `unsigned`, `cannot-check`, `outside`"
+                .into()
+        }
         "Placement" => "`appended`, `separate`".into(),
         "std::collections::BTreeMap<Role, String>" => "object: string per role".into(),
         name if find(name, path, all).is_some() => {

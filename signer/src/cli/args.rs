@@ -1,6 +1,6 @@
 //! The command tree. Arguments of a subcommand stand beside its `run`.
 
-use super::{blob, bootloader, completions, doctor, fit, init, keys, options::Global, rootfs, swu};
+use super::{blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs, swu};
 use clap::{Parser, Subcommand};
 
 /// Signs firmware with keys held in an HSM.
@@ -76,4 +76,6 @@ pub enum Verify {
     Swu(swu::VerifySwuArgs),
     /// Verify a detached signature
     Blob(blob::VerifyBlobArgs),
+    /// Verify a whole deploy directory and the chain of trust in it: the release gate
+    Deploy(deploy::VerifyDeployArgs),
 }

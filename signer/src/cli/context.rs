@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     audit::{Journal, Log},
-    config::{ConfigError, ReleaseKey, RoleSettings},
+    config::{Config, ConfigError, ReleaseKey, RoleSettings},
     crypto::{Fingerprint, PublicKey},
     error::Error,
     key::{
@@ -78,6 +78,12 @@ impl<'a> Context<'a> {
     #[must_use]
     pub fn product(&self) -> &str {
         &self.policy_file.config.product
+    }
+
+    /// The policy file's contents.
+    #[must_use]
+    pub(super) fn config(&self) -> &Config {
+        &self.policy_file.config
     }
 
     /// What `role` signs with.
@@ -223,7 +229,8 @@ impl<'a> Context<'a> {
         Ok(self.dev_token.get_or_init(|| token))
     }
 
-    fn trusted_dev_key(&self, role: Role) -> Result<TrustedKey, Error> {
+    /// `role`'s key in the dev directory.
+    pub(super) fn trusted_dev_key(&self, role: Role) -> Result<TrustedKey, Error> {
         match &self.policy {
             Policy::Dev(policy) => dev::trusted(&self.dev_settings(policy)?, role),
             Policy::Off | Policy::Release(_) => Err(Error::Usage {

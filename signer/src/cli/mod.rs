@@ -6,6 +6,7 @@ mod bootloader;
 mod completions;
 mod context;
 mod control_tree;
+mod deploy;
 mod doctor;
 mod fit;
 mod init;
@@ -70,6 +71,7 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
             args::Verify::Rootfs(args) => rootfs::verify(&context, &args),
             args::Verify::Swu(args) => swu::verify(&context, &args),
             args::Verify::Blob(args) => blob::verify(&context, &args),
+            args::Verify::Deploy(args) => deploy::verify(&context, &args),
         },
     }
 }

@@ -119,7 +119,7 @@ fn stderr_text(text: &str, keep: &[char]) {
 
 /// `text` with unsafe characters escaped, but for those in `keep`: names and hints come from artifacts, and
 /// must neither steer a terminal nor forge a line of a report.
-fn printable(text: &str, keep: &[char]) -> String {
+pub(super) fn printable(text: &str, keep: &[char]) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         if is_unsafe(character) && !keep.contains(&character) {

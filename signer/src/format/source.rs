@@ -59,6 +59,25 @@ impl<'a> Section<'a> {
         let end = range.end.min(source.len_bytes());
         Self { source, range: range.start.min(end)..end }
     }
+
+    /// A part of it.
+    #[must_use]
+    pub fn part(&self, range: Range<u64>) -> Self {
+        let absolute = |offset: u64| self.range.start.saturating_add(offset).min(self.range.end);
+        Self { source: self.source, range: absolute(range.start)..absolute(range.end.max(range.start)) }
+    }
+
+    /// Its first bytes, at most `len_bytes`.
+    #[must_use]
+    pub fn head(&self, len_bytes: u64) -> Self {
+        self.part(0..len_bytes)
+    }
+
+    /// Whether it is as long as another.
+    #[must_use]
+    pub fn same_length(&self, other: &Self) -> bool {
+        self.len_bytes() == other.len_bytes()
+    }
 }
 
 impl Source for Section<'_> {

@@ -24,6 +24,11 @@ use x509_cert::{
     time::{Time, Validity},
 };
 
+/// OU of every development certificate.
+pub const DEVELOPMENT_UNIT: &str = "hsmsign DEVELOPMENT keys, not for release";
+/// How that begins: by this a development certificate is known wherever it, or its name, turns up.
+pub const DEVELOPMENT_MARK: &str = "hsmsign DEVELOPMENT keys";
+
 /// Distinguished name of a key's holder, outermost part first.
 #[derive(Clone, Debug)]
 pub struct Holder {
@@ -149,6 +154,22 @@ pub fn public_key(der: &[u8]) -> Result<PublicKey, String> {
     let certificate = Certificate::from_der(der).map_err(text)?;
     let spki = certificate.tbs_certificate.subject_public_key_info.to_der().map_err(text)?;
     PublicKey::from_spki_der(&spki).map_err(|e| e.to_string())
+}
+
+/// Whether a certificate (DER) says that its key is one for development.
+#[must_use]
+pub fn is_development(der: &[u8]) -> bool {
+    let marked = |value: &Any| value.value().starts_with(DEVELOPMENT_MARK.as_bytes());
+    Certificate::from_der(der).is_ok_and(|certificate| {
+        let names = [&certificate.tbs_certificate.subject, &certificate.tbs_certificate.issuer];
+        names.iter().flat_map(|name| &name.0).flat_map(|part| part.0.iter()).any(|pair| marked(&pair.value))
+    })
+}
+
+/// The subject of a certificate (DER), for people (RFC 4514).
+#[must_use]
+pub fn subject(der: &[u8]) -> Option<String> {
+    Certificate::from_der(der).ok().map(|certificate| certificate.tbs_certificate.subject.to_string())
 }
 
 /// PEM of a certificate, DER.

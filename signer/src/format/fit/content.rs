@@ -39,11 +39,13 @@ impl Fit<'_> {
         self.images().into_iter().filter_map(data).collect()
     }
 
-    /// The hints of all signatures, in order: which keys the FIT says it is signed by. Nothing covers them.
+    /// The hints of all signatures that were made, in order: which keys the FIT says it is signed by, empty where
+    /// a signature names none. Nothing covers them.
     #[must_use]
     pub fn key_name_hints(&self) -> Vec<String> {
         let nodes = self.images().into_iter().chain(self.configurations());
         let signatures = nodes.flat_map(|id| self.subnodes(id, "signature"));
-        signatures.filter_map(|id| self.fdt.string(id, p::KEY_NAME_HINT).ok().flatten()).collect()
+        let made = signatures.filter(|id| self.fdt.property(*id, p::VALUE).is_some());
+        made.map(|id| self.fdt.string(id, p::KEY_NAME_HINT).ok().flatten().unwrap_or_default()).collect()
     }
 }

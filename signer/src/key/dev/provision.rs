@@ -102,7 +102,7 @@ fn make_key(
     let key = TokenKey::find(token, &Selector::label(&label), None, None)?;
     let holder = Holder {
         organization: settings.product.clone(),
-        unit: "hsmsign DEVELOPMENT keys, not for release".into(),
+        unit: certificate::DEVELOPMENT_UNIT.into(),
         common_name: format!("DEVELOPMENT {role} {}", directory.set_id()?),
     };
     let mut serial = random_bytes(16)?;

@@ -1,0 +1,69 @@
+//! Partition tables: MBR and GPT.
+//!
+//! Source: UEFI Specification 2.10, chapter 5.
+
+use super::kind::Partition;
+use crate::format::{ReadError, Source};
+
+const SECTOR_LEN_BYTES: u64 = 512;
+/// Most partitions that are looked at.
+const MAX_PARTITIONS: usize = 128;
+/// The type of the one partition in the MBR of a GPT disk.
+const PROTECTIVE: u8 = 0xee;
+
+/// The partitions of a disk, or `None` if there is no partition table. `head` is the beginning of `source`.
+///
+/// # Errors
+///
+/// [`ReadError`] if the disk cannot be read.
+pub(super) fn partitions(source: &dyn Source, head: &[u8]) -> Result<Option<Vec<Partition>>, ReadError> {
+    if head.get(510..512) != Some(&[0x55, 0xaa]) {
+        return Ok(None);
+    }
+    let entries: Vec<&[u8]> = head.get(446..510).map(|t| t.chunks(16).collect()).unwrap_or_default();
+    let is_entry = |e: &&[u8]| matches!(e.first(), Some(0 | 0x80));
+    if !entries.iter().all(is_entry) {
+        return Ok(None);
+    }
+    if entries.iter().any(|e| e.get(4) == Some(&PROTECTIVE)) && head.get(512..520) == Some(b"EFI PART") {
+        return gpt(source, head).map(Some);
+    }
+    let mut found = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let start = u64::from(le32(entry, 8)) * SECTOR_LEN_BYTES;
+        let len = u64::from(le32(entry, 12)) * SECTOR_LEN_BYTES;
+        // Extended partitions hold further tables; their own bytes say so, nothing here follows them.
+        if entry.get(4).is_some_and(|kind| *kind != 0) && len > 0 && start < source.len_bytes() {
+            found.push(Partition { number: index + 1, range: start..start.saturating_add(len) });
+        }
+    }
+    Ok((!found.is_empty()).then_some(found))
+}
+
+fn gpt(source: &dyn Source, head: &[u8]) -> Result<Vec<Partition>, ReadError> {
+    let header = head.get(512..).unwrap_or_default();
+    let table = le64(header, 72).saturating_mul(SECTOR_LEN_BYTES);
+    let count = usize::try_from(le32(header, 80)).unwrap_or(0).min(MAX_PARTITIONS);
+    let entry_len = usize::try_from(le32(header, 84)).unwrap_or(0).clamp(128, 4096);
+    let wanted = (count * entry_len) as u64;
+    let end = table.saturating_add(wanted).min(source.len_bytes());
+    let bytes = source.read_range(table.min(end)..end, MAX_PARTITIONS * 4096)?;
+    let mut found = Vec::new();
+    for (index, entry) in bytes.chunks(entry_len).enumerate() {
+        if entry.get(..16).is_none_or(|kind| kind == [0; 16]) {
+            continue;
+        }
+        let start = le64(entry, 32).saturating_mul(SECTOR_LEN_BYTES);
+        let end = le64(entry, 40).saturating_add(1).saturating_mul(SECTOR_LEN_BYTES);
+        found.push(Partition { number: index + 1, range: start..end.max(start) });
+    }
+    Ok(found)
+}
+
+fn le32(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
+}
+
+fn le64(bytes: &[u8], at: usize) -> u64 {
+    bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_le_bytes)
+}

@@ -1,0 +1,326 @@
+//! Tells what a file is by its content. Names decide only between a control tree and another device tree.
+//!
+//! Sources: Linux `Documentation/arch/arm64/booting.rst`, `Documentation/arch/x86/boot.rst`,
+//! `Documentation/arch/riscv/boot-image-header.rst`, `include/uapi/linux/magic.h` and the headers of the file systems;
+//! UEFI Specification 2.10, chapter 5 (GPT); U-Boot `include/image.h`, `include/env_internal.h`; TF-A
+//! `include/tools_share/firmware_image_package.h`; NXP's i.MX reference manuals (IVT); file(1)'s magic.
+
+use super::{
+    compression,
+    disk::partitions,
+    kind::{Compression, Kind},
+};
+use crate::format::{
+    ReadError, Section, Source,
+    control_dtb::{Stage, appended},
+    fdt::Fdt,
+    verity::{Superblock, VerityError, find_appended},
+};
+
+/// How much of a file's beginning is read.
+const HEAD_LEN_BYTES: u64 = 72 << 10;
+/// Longest unrecognised file that is searched for U-Boot's version and for a tree behind it.
+const MAX_PROGRAM_LEN_BYTES: u64 = 64 << 20;
+/// Longest environment that is looked for.
+const MAX_ENVIRONMENT_LEN_BYTES: u64 = 4 << 20;
+/// Programs are searched in pieces of this size.
+const CHUNK_LEN_BYTES: u64 = 1 << 20;
+/// Deepest compression in compression that is looked into.
+const MAX_DEPTH: usize = 3;
+
+/// What `source` is; `name` is its path.
+///
+/// # Errors
+///
+/// [`ReadError`] if it cannot be read. What is malformed is a [`Kind::Damaged`].
+pub fn recognise(source: &dyn Source, name: &str) -> Result<Kind, ReadError> {
+    recognise_at(source, name, 0)
+}
+
+fn recognise_at(source: &dyn Source, name: &str, depth: usize) -> Result<Kind, ReadError> {
+    let len = source.len_bytes();
+    let head = source.read_range(0..len.min(HEAD_LEN_BYTES), usize::try_from(HEAD_LEN_BYTES).unwrap_or(0))?;
+    if head.is_empty() {
+        return Ok(Kind::ByProduct("empty file"));
+    }
+    let at = |offset: usize, magic: &[u8]| {
+        head.get(offset..offset.saturating_add(magic.len())).is_some_and(|b| b == magic)
+    };
+    if at(0, &[0xd0, 0x0d, 0xfe, 0xed]) {
+        return tree_kind(source, name);
+    }
+    if let Some(kind) = key_kind(&head, name) {
+        return Ok(kind);
+    }
+    if at(0, b"070701") || at(0, b"070702") {
+        let is_bundle = at(110, b"sw-description\0");
+        return Ok(if is_bundle { Kind::Bundle } else { Kind::Initramfs });
+    }
+    if at(0, &[0x1f, 0x8b, 0x08]) {
+        return gzip_kind(source, name, depth);
+    }
+    if let Some(kind) = opaque_kind(&at, name) {
+        return Ok(kind);
+    }
+    if at(0, b"verity\0\0") {
+        return Ok(match Superblock::read(source, 0) {
+            Ok(_) => Kind::HashArea,
+            Err(VerityError::Read(e)) => return Err(e),
+            Err(e) => Kind::Damaged { what: "dm-verity hash area", reason: e.to_string() },
+        });
+    }
+    // Before the file systems: a signed one begins like an unsigned one.
+    match find_appended(source) {
+        Ok(Some(tree)) => return Ok(Kind::Verity(tree)),
+        Err(VerityError::Read(e)) => return Err(e),
+        Ok(None) | Err(_) => {}
+    }
+    if let Some(name) = file_system(&at) {
+        return Ok(Kind::FileSystem(name));
+    }
+    if let Some(form) = kernel_form(&at) {
+        return Ok(Kind::Kernel(form));
+    }
+    if let Some(partitions) = partitions(source, &head)? {
+        return Ok(Kind::Disk(partitions));
+    }
+    if at(0, &[0x27, 0x05, 0x19, 0x56]) {
+        return Ok(Kind::LegacyImage);
+    }
+    if at(257, b"ustar") || is_text(&head) {
+        return Ok(if is_text(&head) { text_kind(source, &head)? } else { Kind::ByProduct("tar archive") });
+    }
+    if len <= MAX_ENVIRONMENT_LEN_BYTES && is_environment(source)? {
+        return Ok(Kind::Environment);
+    }
+    if len <= MAX_PROGRAM_LEN_BYTES {
+        if let Some(stage) = program_stage(source)? {
+            return program_kind(source, stage);
+        }
+        if at(0, b"\x7fELF") && contains(source, &[b"Linux version "])? == Some(0) {
+            return Ok(Kind::Kernel("ELF"));
+        }
+    }
+    if let Some(name) = firmware(&at, &head) {
+        return Ok(Kind::Firmware(name));
+    }
+    Ok(Kind::Unknown)
+}
+
+/// A device tree: FIT, control tree or another.
+fn tree_kind(source: &dyn Source, name: &str) -> Result<Kind, ReadError> {
+    let fdt = match Fdt::parse(source) {
+        Ok(fdt) => fdt,
+        Err(crate::format::fdt::FdtError::Read(e)) if e.is_io() => return Err(e),
+        Err(e) => return Ok(Kind::Damaged { what: "device tree", reason: e.to_string() }),
+    };
+    let has = |path: &str| fdt.find(path).is_some();
+    if has("/images") {
+        return Ok(Kind::Fit);
+    }
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let named = ["u-boot", "uboot", "spl", "tpl", "vpl"].iter().any(|n| file.contains(n));
+    if has("/signature") || has("/binman") || has("/config") || named {
+        return Ok(Kind::ControlTree);
+    }
+    Ok(Kind::DeviceTree)
+}
+
+/// Keys, certificates and signatures.
+fn key_kind(head: &[u8], name: &str) -> Option<Kind> {
+    let has = |text: &str| head.windows(text.len()).any(|w| w == text.as_bytes());
+    if has("-----BEGIN ") {
+        // Only a whole line of its own begins a key; documentation quotes such lines as well.
+        let lines =
+            || head.split(|b| *b == b'\n').filter_map(|l| std::str::from_utf8(l).ok()).map(str::trim_end);
+        let label = |line: &str| Some(line.strip_prefix("-----BEGIN ")?.strip_suffix("-----")?.to_owned());
+        let labels: Vec<String> = lines().filter_map(label).collect();
+        if labels.iter().any(|l| l.ends_with("PRIVATE KEY")) {
+            return Some(Kind::PrivateKey);
+        }
+        if labels.iter().any(|l| l == "CERTIFICATE" || l == "TRUSTED CERTIFICATE") {
+            return Some(Kind::Certificates);
+        }
+        if labels.iter().any(|l| l.ends_with("PUBLIC KEY")) {
+            return Some(Kind::PublicKey);
+        }
+    }
+    if head.first() != Some(&0x30) {
+        return None;
+    }
+    // id-signedData (RFC 5652, section 5.1), right behind the lengths.
+    const SIGNED_DATA: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
+    let body = head.get(..head.len().min(24)).unwrap_or_default();
+    if body.windows(SIGNED_DATA.len()).any(|w| w == SIGNED_DATA) {
+        return Some(Kind::Signature);
+    }
+    if super::keys::is_private_der(head) {
+        return Some(Kind::PrivateKey);
+    }
+    if crate::key::certificate::read_all(head).is_ok() {
+        return Some(Kind::Certificates);
+    }
+    let _ = name;
+    crate::crypto::PublicKey::from_spki_der(head).is_ok().then_some(Kind::PublicKey)
+}
+
+fn gzip_kind(source: &dyn Source, name: &str, depth: usize) -> Result<Kind, ReadError> {
+    let inner_name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".tgz")).unwrap_or(name);
+    if depth == MAX_DEPTH {
+        return Ok(Kind::Opaque("gzip in gzip"));
+    }
+    let inner = match compression::beginning(source, Compression::Gzip, HEAD_LEN_BYTES) {
+        Ok(bytes) => recognise_at(&bytes, inner_name, depth + 1)?,
+        Err(reason) => return Ok(Kind::Damaged { what: "gzip file", reason }),
+    };
+    Ok(match inner {
+        // The beginning alone is there, so what it says of the rest is not known.
+        Kind::Damaged { .. } | Kind::Unknown => Kind::Compressed(Compression::Gzip, Box::new(Kind::Unknown)),
+        kind => Kind::Compressed(Compression::Gzip, Box::new(kind)),
+    })
+}
+
+/// Compressions that this program does not look into, and archives.
+fn opaque_kind(at: &dyn Fn(usize, &[u8]) -> bool, name: &str) -> Option<Kind> {
+    if at(0, b"PK\x03\x04") || at(0, b"!<arch>\n") {
+        return Some(Kind::ByProduct("archive"));
+    }
+    let name_is_archive = name.contains(".tar.") || name.ends_with(".txz") || name.ends_with(".tbz2");
+    let known: [(&[u8], &'static str); 6] = [
+        (b"\xfd7zXZ\0", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"BZh", "bzip2"),
+        (b"\x04\x22\x4d\x18", "lz4"),
+        (b"\x02\x21\x4c\x18", "lz4, legacy"),
+        (b"\x89LZO\0\x0d\x0a\x1a\x0a", "lzo"),
+    ];
+    let (_, compression) = known.into_iter().find(|(magic, _)| at(0, magic))?;
+    Some(if name_is_archive { Kind::ByProduct("archive") } else { Kind::Opaque(compression) })
+}
+
+fn file_system(at: &dyn Fn(usize, &[u8]) -> bool) -> Option<&'static str> {
+    let known: [(usize, &[u8], &'static str); 15] = [
+        (0x438, &[0x53, 0xef], "ext"),
+        (0, b"hsqs", "squashfs"),
+        (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "erofs"),
+        (0, b"UBI#", "UBI"),
+        (0, &[0x31, 0x18, 0x10, 0x06], "ubifs"),
+        (0, &[0x85, 0x19], "jffs2"),
+        (0, &[0x19, 0x85], "jffs2"),
+        (0, &[0x45, 0x3d, 0xcd, 0x28], "cramfs"),
+        (0, b"-rom1fs-", "romfs"),
+        (1024, &[0x10, 0x20, 0xf5, 0xf2], "f2fs"),
+        (0x1_0040, b"_BHRfS_M", "btrfs"),
+        (0, b"XFSB", "xfs"),
+        (0x8001, b"CD001", "iso9660"),
+        (54, b"FAT", "vfat"),
+        (82, b"FAT32", "vfat"),
+    ];
+    known.into_iter().find(|(offset, magic, _)| at(*offset, magic)).map(|(_, _, name)| name)
+}
+
+fn kernel_form(at: &dyn Fn(usize, &[u8]) -> bool) -> Option<&'static str> {
+    let known: [(usize, &[u8], &'static str); 4] = [
+        (0x38, b"ARM\x64", "arm64 Image"),
+        (0x24, &[0x18, 0x28, 0x6f, 0x01], "zImage"),
+        (0x202, b"HdrS", "bzImage"),
+        (0x38, b"RSC\x05", "RISC-V Image"),
+    ];
+    known.into_iter().find(|(offset, magic, _)| at(*offset, magic)).map(|(_, _, name)| name)
+}
+
+/// What else a device may run, and nothing here can check.
+fn firmware(at: &dyn Fn(usize, &[u8]) -> bool, head: &[u8]) -> Option<&'static str> {
+    let known: [(usize, &[u8], &'static str); 6] = [
+        (0, b"MZ", "UEFI program"),
+        (0, b"\x7fELF", "ELF program"),
+        (0, &[0x01, 0x00, 0x64, 0xaa], "firmware image package (TF-A)"),
+        (0, b"OPTE", "OP-TEE"),
+        (0, b"HSV1", "Atmel image"),
+        (0, b"ANDROID!", "Android boot image"),
+    ];
+    if let Some((_, _, name)) = known.into_iter().find(|(offset, magic, _)| at(*offset, magic)) {
+        return Some(name);
+    }
+    // An i.MX image vector table: tag, length 32, version 4.x; at 0 or behind the first KiB.
+    let vector =
+        |offset: usize| matches!(head.get(offset..offset + 4), Some([0xd1, 0x00, 0x20, 0x40..=0x45]));
+    [0, 0x400, 0x1000].into_iter().any(vector).then_some("i.MX boot image")
+}
+
+/// Text has no control characters but white space; a piece of UTF-8 may be cut off at the end.
+fn is_text(head: &[u8]) -> bool {
+    let head = head.get(..head.len().min(4096)).unwrap_or_default();
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(e) if e.error_len().is_none() => {
+            head.get(..e.valid_up_to()).and_then(|b| std::str::from_utf8(b).ok()).unwrap_or_default()
+        }
+        Err(_) => return false,
+    };
+    !text.is_empty()
+        && text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}'))
+}
+
+fn text_kind(source: &dyn Source, head: &[u8]) -> Result<Kind, ReadError> {
+    let text = head.trim_ascii();
+    let digits = text.iter().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b));
+    if digits && matches!(text.len(), 64 | 96 | 128) && source.len_bytes() < 256 {
+        return Ok(Kind::RootHash);
+    }
+    let has = |word: &str| text.windows(word.len()).any(|w| w == word.as_bytes());
+    if text.first() == Some(&b'{') && has("\"root_hash\"") && has("\"dm_table\"") {
+        return Ok(Kind::VerityDescription);
+    }
+    Ok(Kind::ByProduct("text"))
+}
+
+/// A checksum of all that follows it, then `name=value` strings (a byte of flags may stand between).
+fn is_environment(source: &dyn Source) -> Result<bool, ReadError> {
+    let len = usize::try_from(MAX_ENVIRONMENT_LEN_BYTES).unwrap_or(usize::MAX);
+    let bytes = source.read_range(0..source.len_bytes(), len)?;
+    let Some((sum, rest)) = bytes.split_first_chunk::<4>() else { return Ok(false) };
+    let sum = [u32::from_le_bytes(*sum), u32::from_be_bytes(*sum)];
+    let holds = |data: &[u8]| {
+        let first = data.split(|b| *b == 0).next().unwrap_or_default();
+        first.contains(&b'=') && sum.contains(&crc32fast::hash(data))
+    };
+    Ok(holds(rest) || rest.get(1..).is_some_and(holds))
+}
+
+/// U-Boot or SPL, by the version text that each of them has.
+fn program_stage(source: &dyn Source) -> Result<Option<Stage>, ReadError> {
+    // In this order: SPL's text is looked for first, though both begin alike.
+    let found = contains(source, &[b"U-Boot SPL 2", b"U-Boot TPL 2", b"U-Boot 2"])?;
+    Ok(found.map(|index| if index < 2 { Stage::Spl } else { Stage::UBoot }))
+}
+
+fn program_kind(source: &dyn Source, stage: Stage) -> Result<Kind, ReadError> {
+    let parses = |bytes: &[u8]| Fdt::parse(&bytes).map(|_| ()).map_err(|e| e.to_string());
+    match appended::find(source, parses) {
+        Ok(range) => Ok(Kind::Program { stage, tree: Some(range) }),
+        Err(appended::AppendedError::None) => Ok(Kind::Program { stage, tree: None }),
+        Err(appended::AppendedError::Read(e)) => Err(e),
+        Err(e) => Ok(Kind::Damaged { what: "U-Boot program", reason: e.to_string() }),
+    }
+}
+
+/// The first of `needles` that stands anywhere in `source`.
+fn contains(source: &dyn Source, needles: &[&[u8]]) -> Result<Option<usize>, ReadError> {
+    let overlap = needles.iter().map(|n| n.len()).max().unwrap_or(0) as u64;
+    let mut found: Option<usize> = None;
+    let mut start = 0;
+    while start < source.len_bytes() && found != Some(0) {
+        let end = source.len_bytes().min(start + CHUNK_LEN_BYTES + overlap);
+        let chunk = Section::new(source, start..end);
+        let chunk =
+            chunk.read_range(0..chunk.len_bytes(), usize::try_from(2 * CHUNK_LEN_BYTES).unwrap_or(0))?;
+        for (index, needle) in needles.iter().enumerate() {
+            if found.is_none_or(|f| index < f) && memchr::memmem::find(&chunk, needle).is_some() {
+                found = Some(index);
+            }
+        }
+        start += CHUNK_LEN_BYTES;
+    }
+    Ok(found)
+}
