@@ -94,3 +94,118 @@ fn dev_warns_of_an_example_key_and_release_trusts_none() {
     token.bench.write("signature", "x");
     token.hsmsign(&verify).exits(4).says("public example key");
 }
+
+/// A release control tree with a second key, which was put there in dev mode and given another's name.
+fn tree_with_a_foreign_key(token: &TestToken) -> Option<String> {
+    let (dtc, fdtput) = (find_tool("dtc")?, find_tool("fdtput")?);
+    let bench = &token.bench;
+    bench.write("tree.dts", "/dts-v1/; / { config { bootdelay = <(-2)>; }; };");
+    bench.tool(&dtc, &["-q", "-p", "4096", "-I", "dts", "-O", "dtb", "-o", "u-boot.dtb", "tree.dts"]);
+    bench.hsmsign(&["--dev-dir", "dev", "sign", "bootloader", "--control-dtb", "u-boot.dtb"]).exits(0);
+    bench.tool(&dtc, &["-q", "-I", "dtb", "-O", "dts", "-o", "tree.dts", "u-boot.dtb"]);
+    let text = String::from_utf8(bench.read("tree.dts")).unwrap();
+    bench.write("tree.dts", text.replace("hsmsign-dev-fit", "vendor"));
+    bench.tool(&dtc, &["-q", "-p", "4096", "-I", "dts", "-O", "dtb", "-o", "u-boot.dtb", "tree.dts"]);
+    // A key that is not required does not change who may sign; what it is counts all the same.
+    bench.tool(&fdtput, &["-d", "u-boot.dtb", "/signature/key-vendor", "required"]);
+    token.hsmsign(&["sign", "bootloader", "--control-dtb", "u-boot.dtb"]).exits(0);
+    Some(dev_fingerprint(bench, "fit"))
+}
+
+fn dev_fingerprint(bench: &Bench, role: &str) -> String {
+    bench.hsmsign(&["--dev-dir", "dev", "keys", "public", "--role", role, "-o", "dev.pem"]).exits(0);
+    let script = "openssl pkey -pubin -in dev.pem -outform der | sha256sum | cut -d' ' -f1";
+    format!("sha256:{}", bench.tool("/bin/sh".as_ref(), &["-c", script]).stdout.trim())
+}
+
+#[test]
+fn an_example_key_in_a_control_tree_fails_a_release() {
+    let Some((token, _)) = token() else { return };
+    let Some(foreign) = tree_with_a_foreign_key(&token) else { return };
+    let verify = ["verify", "bootloader", "--control-dtb", "u-boot.dtb", "--trust", "fit=k.pem"];
+    token.hsmsign(&verify).exits(0).says("another's key");
+    block(&token, &format!("{foreign} is in the vendor's SDK\n"));
+    let outcome = token.hsmsign(&verify).exits(7);
+    assert!(outcome.stdout.contains("key-vendor"), "{}", outcome.stdout);
+    assert!(outcome.stdout.contains("is in the vendor's SDK"), "{}", outcome.stdout);
+}
+
+#[test]
+fn an_update_certificate_of_an_example_key_fails_a_release_and_is_told_in_dev() {
+    let Some((token, _)) = token() else { return };
+    let (Some(dtc), Some(mkimage)) = (find_tool("dtc"), find_tool("mkimage")) else { return };
+    let bench = &token.bench;
+    bench.write("board.dts", "/dts-v1/; / { model = \"board\"; };");
+    bench.tool(&dtc, &["-q", "-I", "dts", "-O", "dtb", "-o", "board.dtb", "board.dts"]);
+    bench.write("fit.its", FIT);
+    bench.write("kernel", [7; 999]);
+    bench.tool(&mkimage, &["-f", "fit.its", "fit"]);
+    bench
+        .hsmsign(&["--dev-dir", "dev", "keys", "certificate", "--role", "update", "-o", "update.pem"])
+        .exits(0);
+    token.hsmsign(&["sign", "fit", "fit", "-o", "out", "--update-certificate", "update.pem"]).exits(0);
+    let verify = ["verify", "fit", "out", "--trust", "k.pem"];
+    token.hsmsign(&verify).exits(0);
+    block(&token, &format!("{} is in the manual\n", dev_fingerprint(bench, "update")));
+    let outcome = token.hsmsign(&verify).exits(7);
+    assert!(outcome.stdout.contains("the update certificate is for"), "{}", outcome.stdout);
+}
+
+const FIT: &str = r#"/dts-v1/;
+/ {
+	description = "test";
+	#address-cells = <1>;
+	images {
+		kernel { description = "k"; data = /incbin/("kernel"); type = "kernel"; arch = "arm64"; os = "linux";
+			compression = "none"; load = <0x44000000>; entry = <0x44000000>; hash-1 { algo = "sha256"; }; };
+		fdt { description = "f"; data = /incbin/("board.dtb"); type = "flat_dt"; arch = "arm64";
+			compression = "none"; hash-1 { algo = "sha256"; }; };
+	};
+	configurations { default = "conf"; conf { description = "c"; kernel = "kernel"; fdt = "fdt"; }; };
+};
+"#;
+
+#[test]
+fn a_blocklist_that_others_can_write_is_refused() {
+    let Some((token, pin)) = token() else { return };
+    block(&token, &format!("{pin} stolen\n"));
+    for bits in [0o666, 0o664] {
+        set_mode(&token.bench.path("blocked"), bits);
+        token.sign().exits(3).says("blocklist").says("can be written by others");
+    }
+    // One that is longer than what is read must not be read in part.
+    let filler = "#\n".repeat(600_000);
+    token.bench.write("blocked", format!("{filler}{pin} stolen\n"));
+    set_mode(&token.bench.path("blocked"), 0o644);
+    token.sign().exits(8).says("bytes long");
+    assert!(!token.bench.path("signature").exists());
+}
+
+#[test]
+fn dev_mode_tells_of_a_release_pin_that_release_mode_will_refuse() {
+    if find_softhsm().is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    bench.write("input", "what is signed");
+    let policy = format!(
+        "version: 1\nproduct: p\nrelease:\n  keys:\n    fit: {{ token: t, uri: \"pkcs11:token=t;object=k\", pins: \
+         [\"{MCUBOOT_FINGERPRINT}\"] }}\n"
+    );
+    bench.write("hsmsign.yaml", policy);
+    let sign = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
+    bench.hsmsign(&sign).exits(0).says("pins a public example key").says("root-ec-p256");
+    let doctor = bench.hsmsign(&["doctor"]).exits(0);
+    assert!(doctor.stdout.contains("warn example keys"), "{}", doctor.stdout);
+}
+
+#[test]
+fn doctor_and_keys_check_name_the_example_key() {
+    let Some((token, pin)) = token() else { return };
+    block(&token, &format!("{pin} is in the manual\n"));
+    for command in [&["doctor"][..], &["keys", "check"]] {
+        let outcome = token.hsmsign(command);
+        assert!(outcome.code == 3 || outcome.code == 4, "{outcome:?}");
+        assert!(outcome.stdout.contains("public example key"), "{command:?}: {}", outcome.stdout);
+    }
+}

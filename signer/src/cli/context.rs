@@ -74,6 +74,11 @@ impl<'a> Context<'a> {
         &self.policy
     }
 
+    /// Keys that others have too: the built-in list, and in release mode this host's.
+    pub(super) fn example_keys(&self) -> &ExampleKeys {
+        &self.examples
+    }
+
     /// The product's name, for certificates, reports and derived salts.
     #[must_use]
     pub fn product(&self) -> &str {
@@ -103,6 +108,12 @@ impl<'a> Context<'a> {
             Policy::Dev(policy) => {
                 let key = self.dev_token(policy)?.key(role)?;
                 self.judge_example(role, &key.identity().public_key, Mode::Dev)?;
+                for (pin, seen) in policy.pinned_examples() {
+                    self.output.warn(format_args!(
+                        "the policy pins a public example key for release, which release mode refuses: {pin} (seen at \
+                         {seen})"
+                    ));
+                }
                 Ok(Box::new(key))
             }
             Policy::Release(policy) => {

@@ -3,6 +3,7 @@
 use super::{
     Context,
     control_tree::{PendingTree, TreeResult},
+    examples,
     options::TrustArgs,
     overwrite::{is_same_file, refuse_overwrite},
 };
@@ -282,7 +283,9 @@ pub(super) fn verify(context: &Context<'_>, args: &VerifyFitArgs) -> Result<(), 
     let name = args.input.display().to_string();
     let report = fit::verify(&source, &name, &keys, &|bytes| bar.inc(bytes));
     bar.finish_and_clear();
-    context.output.report(&report.map_err(Error::malformed(&args.input))?)
+    let mut report = report.map_err(Error::malformed(&args.input))?;
+    examples::judge_fit(context, &args.trust, &source, &mut report)?;
+    context.output.report(&report)
 }
 
 fn trusted_keys(context: &Context<'_>, role: Role, trust: &TrustArgs) -> Result<Vec<PublicKey>, Error> {

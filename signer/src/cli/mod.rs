@@ -8,6 +8,7 @@ mod context;
 mod control_tree;
 mod deploy;
 mod doctor;
+mod examples;
 mod fit;
 mod init;
 mod keys;

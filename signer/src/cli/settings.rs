@@ -5,7 +5,7 @@ use crate::{
     config::{Blocklist, Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
     crypto::HashAlgorithm,
     error::Error,
-    io::is_own_or_roots,
+    io::{FileSource, is_own_or_roots},
     key::dev,
     policy::{ExampleKeys, Mode},
     request::Role,
@@ -196,7 +196,7 @@ impl Settings {
     pub(super) fn load_host(&self) -> Result<HostConfig, Error> {
         let Some(file) = &self.host_file else { return Ok(HostConfig::default()) };
         let opened = File::open(&file.value).map_err(Error::file("read", &file.value))?;
-        check_writers(&opened, &file.value)?;
+        check_writers(&opened, &file.value, "host settings")?;
         let text = read_text(opened, &file.value)?;
         HostConfig::parse(&text).map_err(|fault| fault.in_file(&file.value).into())
     }
@@ -235,10 +235,13 @@ impl Settings {
 ///
 /// # Errors
 ///
-/// [`Error::File`] or [`Error::Config`] for a list that cannot be read.
+/// [`Error::File`] or [`Error::Config`] for a list that cannot be read in full. One that others could have written
+/// counts as such: what they take out would no longer be refused.
 pub(super) fn example_keys(host: &HostConfig) -> Result<ExampleKeys, Error> {
     let read = |path: &PathBuf| -> Result<Blocklist, Error> {
-        let text = read_text(File::open(path).map_err(Error::file("read", path))?, path)?;
+        let source = FileSource::open(path)?;
+        check_writers(source.file(), path, "blocklist")?;
+        let text = utf8(source.read_whole(1 << 20)?, path)?;
         Ok(Blocklist::parse(&text).map_err(|fault| fault.in_file(path))?)
     };
     Ok(ExampleKeys::with(host.blocklists.iter().map(read).collect::<Result<Vec<_>, _>>()?))
@@ -307,6 +310,10 @@ fn read_text(file: File, path: &Path) -> Result<String, Error> {
     const LIMIT_BYTES: u64 = 1 << 20;
     let mut bytes = Vec::new();
     file.take(LIMIT_BYTES).read_to_end(&mut bytes).map_err(Error::file("read", path))?;
+    utf8(bytes, path)
+}
+
+fn utf8(bytes: Vec<u8>, path: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|error| {
         let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let line = before.iter().filter(|b| **b == b'\n').count() + 1;
@@ -317,9 +324,9 @@ fn read_text(file: File, path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Refuses host settings that another user could have written. The open file is asked, which nobody can
+/// Refuses a file of the host's, `what` it is, that another user could have written. The open file is asked, which nobody can
 /// exchange before it is read.
-fn check_writers(file: &File, path: &Path) -> Result<(), Error> {
+fn check_writers(file: &File, path: &Path, what: &str) -> Result<(), Error> {
     let stat = rustix::fs::fstat(file).map_err(|e| Error::file("read", path)(e.into()))?;
     let (reason, hint) = if !is_own_or_roots(stat.st_uid) {
         ("belongs to another user", format!("chown root {}", path.display()))
@@ -328,7 +335,7 @@ fn check_writers(file: &File, path: &Path) -> Result<(), Error> {
     } else {
         return Ok(());
     };
-    let message = format!("host settings `{}`: the file {reason}", path.display());
+    let message = format!("{what} `{}`: the file {reason}", path.display());
     Err(ConfigError::Setup { message, hint: Some(hint) }.into())
 }
 
@@ -462,7 +469,7 @@ mod tests {
         for (mode, good) in [(0o644, true), (0o600, true), (0o664, false), (0o646, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let file = File::open(&path).unwrap();
-            assert_eq!(check_writers(&file, &path).is_ok(), good, "{mode:o}");
+            assert_eq!(check_writers(&file, &path, "host settings").is_ok(), good, "{mode:o}");
         }
     }
 }

@@ -10,9 +10,15 @@ impl Fingerprint {
     /// The fingerprint of `key`.
     #[must_use]
     pub fn of(key: &PublicKey) -> Self {
-        let mut bytes = [0; 32];
-        bytes.copy_from_slice(HashAlgorithm::Sha256.digest(key.spki_der()).as_bytes());
-        Self(bytes)
+        Self::of_bytes(key.spki_der())
+    }
+
+    /// SHA-256 of `bytes`: a SubjectPublicKeyInfo, or a symmetric key that is looked for in a list.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(HashAlgorithm::Sha256.digest(bytes).as_bytes());
+        Self(fingerprint)
     }
 }
 

@@ -1,7 +1,10 @@
 //! Certificates of release keys: validity, key, chain, purpose.
 
 use super::Refusal;
-use crate::{crypto::PublicKey, vocabulary::Role};
+use crate::{
+    crypto::{Fingerprint, PublicKey},
+    vocabulary::Role,
+};
 use const_oid::db::rfc5280::{ID_KP_CODE_SIGNING, ID_KP_EMAIL_PROTECTION};
 use der::{Decode as _, Encode as _};
 use openssl::{
@@ -71,6 +74,14 @@ impl Certificates {
         }
         let verified = self.verify_chain(now).unwrap_or_else(|e| Err(format!("cannot be checked: {e}")));
         verified.map_err(|reason| refuse("the certificate's chain", reason, CHAIN))
+    }
+
+    /// The keys of the chain's certificates. One that is malformed is refused by [`judge`](Self::judge).
+    pub(super) fn chain_fingerprints(&self) -> Vec<Fingerprint> {
+        let spki = |der: &Vec<u8>| {
+            Certificate::from_der(der).ok()?.tbs_certificate.subject_public_key_info.to_der().ok()
+        };
+        self.chain.iter().filter_map(spki).map(|der| Fingerprint::of_bytes(&der)).collect()
     }
 
     /// Lets OpenSSL build and check the path; the outer error is a failure to ask.

@@ -1,6 +1,6 @@
 //! Dev mode: one SoftHSMv2 token, no release key.
 
-use super::{Authorized, Dev, KeyFacts, ModuleFacts, Refusal, TokenFacts};
+use super::{Authorized, Dev, ExampleKeys, KeyFacts, ModuleFacts, Refusal, TokenFacts};
 use crate::{
     config::{RoleSettings, Roles},
     crypto::{Fingerprint, PublicKey},
@@ -52,6 +52,14 @@ impl DevPolicy {
             return Err(Refusal::ReleaseKeyInDev { role, fingerprint });
         }
         Ok(fingerprint)
+    }
+
+    /// Release pins that are public example keys, and where those were seen: told in dev mode already, so that nobody
+    /// learns it on the day of a release.
+    #[must_use]
+    pub fn pinned_examples(&self) -> Vec<(Fingerprint, String)> {
+        let examples = ExampleKeys::default();
+        self.release_pins.iter().filter_map(|pin| Some((*pin, examples.find(pin)?.to_owned()))).collect()
     }
 
     /// Whether a key in a token may sign for `role`; `own_token` is the label that belongs to the

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     config::{ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat},
-    crypto::{Fingerprint, KeyMaterial, KeyType, PublicKey},
+    crypto::{Fingerprint, KeyMaterial, KeyType, PublicKey, weakness},
     vocabulary::Role,
 };
 
@@ -32,7 +32,9 @@ impl ReleasePolicy {
         Self { roles, settings, examples: ExampleKeys::default() }
     }
 
-    pub(super) fn with_examples(self, examples: ExampleKeys) -> Self {
+    /// The same with the host's own list of example keys.
+    #[must_use]
+    pub fn with_examples(self, examples: ExampleKeys) -> Self {
         Self { examples, ..self }
     }
 
@@ -131,6 +133,7 @@ impl ReleasePolicy {
                 let settings = self.role(role);
                 let purpose = settings.update_format == Some(UpdateFormat::Cms);
                 judgement.refusals.extend(certificates.judge(role, purpose, &key.public_key, now).err());
+                judgement.refusals.extend(self.refuse_example_issuers(role, certificates).err());
             }
             None if needs_certificate(role) => judgement.refusals.push(Refusal::NoCertificate(role)),
             None => {}
@@ -156,7 +159,13 @@ impl ReleasePolicy {
             return Err(Refusal::NotPinned { role, fingerprint });
         }
         self.refuse_example(role, fingerprint)?;
-        certificates.judge(role, self.role(role).update_format == Some(UpdateFormat::Cms), key, now)
+        certificates.judge(role, self.role(role).update_format == Some(UpdateFormat::Cms), key, now)?;
+        self.refuse_example_issuers(role, certificates)
+    }
+
+    /// Refuses a chain through an example key: whoever has it can certify keys of their own.
+    fn refuse_example_issuers(&self, role: Role, certificates: &Certificates) -> Result<(), Refusal> {
+        certificates.chain_fingerprints().into_iter().try_for_each(|issuer| self.refuse_example(role, issuer))
     }
 
     /// Refuses a key whose private half is public.
@@ -217,7 +226,7 @@ impl ReleasePolicy {
         if waived_sensitive || waived_extractable {
             judgement.exceptions.push(Exception::Imported { role });
         }
-        judgement.refusals.extend(check_strength(role, &key.public_key).err());
+        judgement.refusals.extend(weakness(&key.public_key).map(|reason| Refusal::WeakKey { role, reason }));
         judgement.refusals.extend(check_key_type(role, self.role(role).key_type, &key.public_key).err());
     }
 }
@@ -241,23 +250,4 @@ pub(super) fn check_key_type(role: Role, wanted: KeyType, key: &PublicKey) -> Re
         (None, KeyMaterial::Ec { .. }) => format!("EC of {} bits", key.bits()),
     };
     Err(Refusal::WrongKeyType { role, found, wanted })
-}
-
-/// Refuses RSA below 2048 bits, and public exponents below 65537 or even (FIPS 186-5, section 5.1).
-fn check_strength(role: Role, key: &PublicKey) -> Result<(), Refusal> {
-    let KeyMaterial::Rsa { modulus, exponent } = key.material() else { return Ok(()) };
-    let small = exponent.len() < 3 || (exponent.len() == 3 && exponent.as_slice() < [1, 0, 1].as_slice());
-    let even = |number: &[u8]| number.last().is_none_or(|b| b % 2 == 0);
-    let reason = if key.bits() < 2048 {
-        format!("{} bits are fewer than 2048", key.bits())
-    } else if small {
-        "its public exponent is below 65537".into()
-    } else if even(exponent) {
-        "its public exponent is even".into()
-    } else if even(modulus) {
-        "its modulus is even".into()
-    } else {
-        return Ok(());
-    };
-    Err(Refusal::WeakKey { role, reason })
 }

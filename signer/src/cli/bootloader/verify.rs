@@ -1,7 +1,7 @@
 //! `verify bootloader`.
 
 use crate::{
-    cli::{Context, options::TrustArgs},
+    cli::{Context, examples, options::TrustArgs},
     crypto::PublicKey,
     error::Error,
     format::{
@@ -74,7 +74,9 @@ fn verify_tree(
 ) -> Result<(), Error> {
     let tree = location.read(&FileSource::open(path)?).map_err(Error::malformed(path))?;
     let keys = StageKeys::new(context, args, stage)?;
-    check_tree(&tree, &name(path), stage, &keys.expected(), report).map_err(Error::malformed(path))
+    check_tree(&tree, &name(path), stage, &keys.expected(), report).map_err(Error::malformed(path))?;
+    examples::judge_tree(context, &args.trust, &name(path), &tree, report);
+    Ok(())
 }
 
 /// U-Boot's FIT: signed by the bootloader key, with the fit key in the trees that it carries.
@@ -106,6 +108,7 @@ fn verify_fit(
         let keys = StageKeys::new(context, args, Stage::UBoot)?;
         let place = format!("{name}:{image}");
         check_tree(&tree, &place, Stage::UBoot, &keys.expected(), report).map_err(Error::malformed(path))?;
+        examples::judge_tree(context, &args.trust, &place, &tree, report);
     }
     Ok(())
 }

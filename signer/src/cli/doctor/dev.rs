@@ -32,6 +32,14 @@ pub(super) fn examine(
             "name SoftHSMv2's own libsofthsm2.so, root's or yours and writable by nobody else",
         ),
     }
+    for (pin, seen) in policy.pinned_examples() {
+        let detail = format!("the policy pins a public example key for release (seen at {seen}): {pin}");
+        diagnosis.warn(
+            "example keys",
+            detail,
+            "release mode refuses it: make a key of your own and pin that",
+        );
+    }
     let Some(directory) = settings.dev_dir.as_ref().map(|d| d.value.clone()) else {
         let remedy = "name one with --dev-dir or HSMSIGN_DEV_DIR";
         diagnosis.fail("dev directory", "neither HOME nor XDG_DATA_HOME is set", remedy);

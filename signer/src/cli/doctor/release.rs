@@ -3,7 +3,7 @@
 use super::{Diagnosis, PolicyFile, Settings};
 use crate::{
     audit,
-    cli::release::certificates,
+    cli::{release::certificates, settings::example_keys},
     config::{HostConfig, HostToken, PinSource, ReleaseKey},
     error::Error,
     key::{certificate, check_module_file, latch::Latches},
@@ -44,6 +44,20 @@ pub(super) fn examine(
             "write /etc/hsmsign/host.yaml or ~/.config/hsmsign/host.yaml; docs/keys-and-modes.md shows how",
         ),
     }
+    let with_lists;
+    let policy = match example_keys(&host) {
+        Ok(known) => {
+            if !host.blocklists.is_empty() {
+                diagnosis.pass("blocklists", format!("{} public example keys are known", known.len()));
+            }
+            with_lists = policy.clone().with_examples(known);
+            &with_lists
+        }
+        Err(error) => {
+            diagnosis.fail_error("blocklists", &error);
+            policy
+        }
+    };
     for name in host.inactive() {
         diagnosis.warn("host settings", format!("`{name}` is not active in this version"), "it does no harm");
     }
@@ -92,6 +106,9 @@ fn examine_key(
         let remedy =
             format!("hsmsign --mode release keys pin --role {role} prints the lines that pin its key");
         diagnosis.fail(&subject, "no key is pinned", &remedy);
+    }
+    for refusal in key.pins.iter().filter_map(|pin| policy.refuse_example(role, *pin).err()) {
+        diagnosis.fail_error(&subject, &refusal.into());
     }
     if key.accept_imported {
         let detail = "`accept: [imported]`: its key may have been outside the token";

@@ -1,7 +1,7 @@
 //! What a signed FIT says of the root filesystem: the sizes too, which the root hash does not cover.
 
 use crate::{
-    cli::{Context, options::TrustArgs},
+    cli::{Context, examples, options::TrustArgs},
     crypto::Digest,
     error::Error,
     format::{
@@ -45,6 +45,7 @@ pub(super) fn check(
         signed
     }));
 
+    examples::judge_fit(context, trust, &source, report)?;
     let image = Description::unsigned(tree, root_hash, placement);
     let fit = Fit::parse(&source).map_err(Error::malformed(path))?;
     let trees = fit.device_trees().map_err(Error::malformed(path))?;

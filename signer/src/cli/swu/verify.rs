@@ -2,7 +2,7 @@
 
 use super::{form, read_payloads};
 use crate::{
-    cli::{Context, options::TrustArgs},
+    cli::{Context, examples, options::TrustArgs},
     error::Error,
     format::swu::{self, Bundle, SIGNATURE_NAME, Trusted},
     io::FileSource,
@@ -32,11 +32,11 @@ pub(in crate::cli) fn verify(context: &Context<'_>, args: &VerifySwuArgs) -> Res
     let source = FileSource::open(&args.bundle)?;
     let malformed = |e: swu::SwuError| Error::malformed(&args.bundle)(e);
     let bundle = Bundle::read(&source).map_err(malformed)?;
-    let trusted = context.trust(Role::Update, &args.trust)?;
+    let keys = context.trust(Role::Update, &args.trust)?;
     let path = args.bundle.as_path();
     let measured = read_payloads(context, &bundle.payloads(&source), &|_| path, path, &|_, _, _| Ok(()))?;
 
-    let trusted: Vec<_> = trusted
+    let trusted: Vec<_> = keys
         .iter()
         .map(|t| Trusted {
             public_key: &t.public_key,
@@ -56,5 +56,6 @@ pub(in crate::cli) fn verify(context: &Context<'_>, args: &VerifySwuArgs) -> Res
             format!("the policy's form is {wanted}; devices that take that one alone refuse the bundle");
         report.add(SIGNATURE_NAME, Verdict::Warn, detail);
     }
+    examples::judge_chains(context, &args.trust, &keys, &mut report);
     context.output.report(&report)
 }
