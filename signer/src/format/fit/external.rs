@@ -37,6 +37,20 @@ impl Fit<'_> {
         Ok(())
     }
 
+    /// That no other image has the external data of `image`, which is to change.
+    pub(super) fn check_unshared(&self, image: NodeId, places: &Places) -> Result<(), FitError> {
+        let Some(data) = places.get(&image).filter(|data| data.place != Place::Embedded) else {
+            return Ok(());
+        };
+        let shared = places.iter().any(|(other, d)| {
+            *other != image
+                && d.place != Place::Embedded
+                && d.range.start < data.range.end
+                && data.range.start < d.range.end
+        });
+        if shared { Err(self.problem(image, Problem::SharedData)) } else { Ok(()) }
+    }
+
     /// What becomes of external data when the tree grows.
     pub(super) fn tail(&self, places: &Places) -> Tail {
         let fixed = places.values().filter(|d| d.place == Place::Position).map(|d| d.range.start).min();
@@ -78,11 +92,6 @@ impl Fit<'_> {
             let size = u32::try_from(tree.new.len()).unwrap_or(u32::MAX);
             self.fdt.set_u32(tree.image, p::DATA_SIZE, size)?;
             let others = || places.iter().filter(|(id, _)| **id != tree.image).map(|(id, d)| (*id, d));
-            if others().any(|(_, d)| {
-                d.place != Place::Embedded && d.range.start < data.range.end && data.range.start < d.range.end
-            }) {
-                return Err(self.problem(tree.image, Problem::SharedData));
-            }
             let behind: Vec<(NodeId, &Data)> = others()
                 .filter(|(_, d)| d.place != Place::Embedded && d.range.start >= data.range.end)
                 .collect();

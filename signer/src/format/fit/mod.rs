@@ -52,6 +52,9 @@ pub const MAX_SIGNATURES: usize = 2048;
 pub const DEFAULT_MAX_FIT_LEN_BYTES: u64 = 256 << 20;
 /// Largest device tree image that a [`StageTrust`] is written into, in bytes.
 pub const MAX_DEVICE_TREE_LEN_BYTES: usize = 16 << 20;
+/// Most bytes of device tree images that are looked into in one FIT, since they are held in memory: Linux'
+/// trees of all arm64 boards take some 90 MiB.
+pub const MAX_DEVICE_TREES_LEN_BYTES: usize = 128 << 20;
 
 /// What `signer-name` says in signature nodes of ours.
 pub const SIGNER_NAME: &str = "hsmsign";

@@ -131,7 +131,7 @@ impl<'a, 's> Planner<'a, 's> {
         }
         fit.check_overlap(&places)?;
         let edited = match signing.stage_trust {
-            Some(trust) if !trust.is_empty() => fit.edit_device_trees(trust)?,
+            Some(trust) if !trust.is_empty() => fit.edit_device_trees(trust, &places)?,
             _ => Vec::new(),
         };
         let (notes, slots, requests) = (Notes::default(), Vec::new(), Vec::new());
@@ -226,7 +226,8 @@ impl<'a, 's> Planner<'a, 's> {
         // The trees as they came must match their hashes too, before they are changed.
         for tree in &self.edited {
             for hash in self.fit.hashes(tree.image)? {
-                let job = Job { content: Content::Bytes(&tree.old), algorithm: hash.algorithm };
+                let range = self.places.get(&tree.image).map(|data| data.range.clone()).unwrap_or_default();
+                let job = Job { content: Content::Source(range), algorithm: hash.algorithm };
                 let computed = hash_all(self.fit.fdt.source(), &[job], &|_| {})?;
                 if hash.value.is_some() && hash.value.as_ref() != computed.first() {
                     return Err(self.fit.problem(hash.id, Problem::HashMismatch));

@@ -1,10 +1,14 @@
 //! `/firmware/hsmsign`: what the next stage trusts, written into the FIT's own device trees.
 
-use super::{FitError, MAX_DEVICE_TREE_LEN_BYTES, Problem, image::Fit, properties as p};
+use super::{
+    FitError, MAX_DEVICE_TREE_LEN_BYTES, MAX_DEVICE_TREES_LEN_BYTES, Problem, external::Places, image::Fit,
+    properties as p,
+};
 use crate::format::{
     fdt::{Fdt, FdtError, NodeId, Tail},
     verity::{Description, Placement},
 };
+use std::collections::HashSet;
 
 const FIRMWARE: &str = "firmware";
 const NODE: &str = "hsmsign";
@@ -177,17 +181,21 @@ impl DeviceTreeEdit for StageTrust {
 /// A device tree that was changed.
 pub(super) struct EditedTree {
     pub(super) image: NodeId,
-    pub(super) old: Vec<u8>,
     pub(super) new: Vec<u8>,
 }
 
 impl Fit<'_> {
     /// The device trees of all configurations as `change` leaves them; overlays are left alone.
-    pub(super) fn edit_device_trees(&self, change: &dyn DeviceTreeEdit) -> Result<Vec<EditedTree>, FitError> {
+    pub(super) fn edit_device_trees(
+        &self,
+        change: &dyn DeviceTreeEdit,
+        places: &Places,
+    ) -> Result<Vec<EditedTree>, FitError> {
         let mut edited: Vec<EditedTree> = Vec::new();
         for (image, old) in self.device_trees()? {
+            self.check_unshared(image, places)?;
             let new = change.edit(&old).map_err(|why| self.problem(image, Problem::NotDeviceTree(why)))?;
-            edited.push(EditedTree { image, old, new });
+            edited.push(EditedTree { image, new });
         }
         if edited.is_empty() {
             return Err(FitError::node("/configurations", Problem::NoDeviceTree));
@@ -195,21 +203,29 @@ impl Fit<'_> {
         Ok(edited)
     }
 
+    /// The images that configurations name as their device tree, each once; overlays follow the tree that they
+    /// are applied to.
+    fn device_tree_images(&self) -> Result<Vec<NodeId>, FitError> {
+        let mut seen = HashSet::new();
+        let mut images = Vec::new();
+        for configuration in self.configurations() {
+            let references = self.references(configuration)?;
+            let first = references.iter().find(|r| r.property == p::FDT).and_then(|r| r.images.first());
+            images.extend(first.copied().filter(|image| seen.insert(*image)));
+        }
+        Ok(images)
+    }
+
     /// The device trees that configurations start their images with, each once; no overlays.
     ///
     /// # Errors
     ///
-    /// [`FitError`] for one that is compressed, encrypted, or no device tree.
+    /// [`FitError`] for one that is compressed, encrypted, or no device tree, and for more than
+    /// [`MAX_DEVICE_TREES_LEN_BYTES`] in all: thousands of images may have the same external data.
     pub fn device_trees(&self) -> Result<Vec<(NodeId, Vec<u8>)>, FitError> {
         let mut trees: Vec<(NodeId, Vec<u8>)> = Vec::new();
-        for configuration in self.configurations() {
-            let references = self.references(configuration)?;
-            // Overlays follow the tree that they are applied to.
-            let first = references.iter().find(|r| r.property == p::FDT).and_then(|r| r.images.first());
-            let Some(image) = first.copied() else { continue };
-            if trees.iter().any(|(known, _)| *known == image) {
-                continue;
-            }
+        let mut left = MAX_DEVICE_TREES_LEN_BYTES as u64;
+        for image in self.device_tree_images()? {
             let compression = self.fdt.string(image, p::COMPRESSION)?.unwrap_or_default();
             if !matches!(compression.as_str(), "" | "none") {
                 let why = format!("its compression is `{compression}`");
@@ -219,6 +235,10 @@ impl Fit<'_> {
                 return Err(self.problem(image, Problem::NotDeviceTree("it is encrypted".into())));
             }
             let range = self.data(image)?.range;
+            left = left.checked_sub(range.end - range.start).ok_or_else(|| {
+                let limit = MAX_DEVICE_TREES_LEN_BYTES;
+                FitError::node("/images", Problem::TooMany { what: "bytes of device trees", limit })
+            })?;
             let tree = self.fdt.source().read_range(range, MAX_DEVICE_TREE_LEN_BYTES)?;
             let not_a_tree = |e: FdtError| self.problem(image, Problem::NotDeviceTree(e.to_string()));
             if !is_overlay(&Fdt::parse(&tree).map_err(not_a_tree)?) {

@@ -1,6 +1,7 @@
 //! What is refused: tampered, mixed, costly, and what cannot be signed.
 
 use super::*;
+use crate::format::fdt::testing::empty;
 
 #[test]
 fn an_image_that_no_configuration_names_fails() {
@@ -213,4 +214,31 @@ fn what_cannot_be_signed_is_an_error() {
         fdt.add_node(node(fdt, "/images/kernel-1"), &"x".repeat(190)).unwrap();
     });
     assert!(long.contains("longer path"), "{long}");
+}
+
+#[test]
+fn thousands_of_names_for_one_large_device_tree_cost_no_memory() {
+    const POSITION: u32 = 0x2000;
+    let len = 12_u32 << 20;
+    let mut fit = edited(&empty(0), |fdt| {
+        let configurations = fdt.add_node(Fdt::ROOT, "configurations").unwrap();
+        let images = fdt.add_node(Fdt::ROOT, "images").unwrap();
+        for number in 0..30 {
+            let node = fdt.add_node(configurations, &format!("conf-{number}")).unwrap();
+            fdt.set_string(node, "fdt", &format!("fdt-{number}")).unwrap();
+            let node = fdt.add_node(images, &format!("fdt-{number}")).unwrap();
+            fdt.set_u32(node, "data-position", POSITION).unwrap();
+            fdt.set_u32(node, "data-size", len).unwrap();
+        }
+    });
+    fit.resize(POSITION as usize, 0);
+    let mut tree = payload("fdt-1");
+    tree[4..8].copy_from_slice(&len.to_be_bytes());
+    tree.resize(len as usize, 0);
+    fit.extend(tree);
+    let trees = Fit::parse(&fit).unwrap().device_trees().unwrap_err().to_string();
+    assert!(trees.contains("more than 134217728 bytes of device trees"), "{trees}");
+    let trust = StageTrust { rootfs: None, update_certificate: Some(vec![7; 50]) };
+    let error = sign_with(&fit, &KEY, Some(&trust)).unwrap_err().to_string();
+    assert!(error.contains("more than 134217728 bytes of device trees"), "{error}");
 }
