@@ -27,11 +27,14 @@ HSMSIGN_BINARY[doc] = "A hsmsign that was built elsewhere, for oe-core with a Ru
 HSMSIGN_HOOKS ??= "fit uboot image swupdate"
 HSMSIGN_HOOKS[doc] = "Which hooks are active: 'fit' (kernel FIT), 'uboot' (control trees, U-Boot's FIT), 'image' (.verity image types), 'swupdate' (bundles)."
 
+HSMSIGN_DEV_GATE ??= "1"
+HSMSIGN_DEV_GATE[doc] = "'0': no release gate after a build in 'dev', where it only warns. After a 'release' it always runs."
+
 HSMSIGN_KEY_IDENTITY ??= ""
 HSMSIGN_KEY_IDENTITY[doc] = "Made by the layer: which keys sign. In dev the set id of HSMSIGN_DEV_DIR. It is in the hash of every signing task."
 
 # What is local to this machine is in no hash. The policy's content is, through file-checksums.
-BB_BASEHASH_IGNORE_VARS:append = " HSMSIGN_POLICY HSMSIGN_DEV_DIR HSMSIGN_HOST_CONFIG HSMSIGN_AGENT HSMSIGN_SOFTHSM HSMSIGN_CALL LAYERDIR_hsmsign"
+BB_BASEHASH_IGNORE_VARS:append = " HSMSIGN_POLICY HSMSIGN_DEV_DIR HSMSIGN_HOST_CONFIG HSMSIGN_AGENT HSMSIGN_SOFTHSM HSMSIGN_CALL HSMSIGN_DEV_GATE HSMSIGN_RECORD LAYERDIR_hsmsign"
 # Nor does it cost a new parse.
 BB_HASHCONFIG_IGNORE_VARS:append = " HSMSIGN_AGENT HSMSIGN_HOST_CONFIG"
 
@@ -50,6 +53,45 @@ python hsmsign_configuration() {
         bb.fatal(str(error))
     e.data.setVar('HSMSIGN_KEY_IDENTITY', identity)
 }
+
+# The release gate, after the last task: only then nothing in the deploy directory is left over from another
+# mode because its recipe's turn had not come. In dev only after a build that has signed something.
+addhandler hsmsign_gate
+hsmsign_gate[eventmask] = "bb.event.BuildCompleted"
+python hsmsign_gate() {
+    import os, hsmsign.command, hsmsign.gate, hsmsign.settings
+    d = e.data
+    release = d.getVar('HSMSIGN_MODE') == 'release'
+    record = d.getVar('HSMSIGN_RECORD')
+    signed = os.path.exists(record)
+    if e.getFailures() or e._interrupted or not (release or signed and d.getVar('HSMSIGN_DEV_GATE') != '0'):
+        return
+    images = d.getVar('DEPLOY_DIR_IMAGE')
+    if not os.path.isdir(images):
+        return
+    sysroots = [d.expand('${COMPONENTS_DIR}/${BUILD_ARCH}/hsmsign-native')]
+    if signed:
+        with open(record) as file:
+            sysroots.insert(0, file.read().strip())
+    program, sysroot = hsmsign.gate.tool(d.getVar('HSMSIGN_BINARY'), sysroots)
+    if program:
+        call = hsmsign.command.call({name: d.getVar(name) for name in hsmsign.settings.VARIABLES}, '%s/usr/lib' % sysroot, program)
+        bad = hsmsign.gate.run(hsmsign.gate.commands(call, images), d.expand('${LOG_DIR}/hsmsign-gate.log'))
+    else:
+        bad = ['release gate: hsmsign-native is in none of %s; build it: bitbake hsmsign-native' % ' '.join(sysroots)]
+    for text in bad:
+        (bb.error if release else bb.warn)(text)
+    if signed and not bad:
+        os.unlink(record)
+}
+
+# Where signing tasks leave their native sysroot, in a place of which pseudo keeps no records.
+HSMSIGN_RECORD = "${STAMPS_DIR}/hsmsign-signed"
+python hsmsign_signed() {
+    with open(d.getVar('HSMSIGN_RECORD'), 'w') as file:
+        file.write(d.getVar('STAGING_DIR_NATIVE'))
+}
+hsmsign_signed[vardepsexclude] = "HSMSIGN_RECORD STAGING_DIR_NATIVE"
 
 # Deferred, since it depends on what the recipe and its appends have inherited.
 inherit_defer ${@'hsmsign-recipe'}

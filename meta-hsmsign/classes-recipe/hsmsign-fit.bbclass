@@ -27,11 +27,8 @@ HSMSIGN_FIT_UPDATE_CERTIFICATE[doc] = "'1': the FIT's device trees carry the cer
 HSMSIGN_FIT_OPTIONS ??= ""
 HSMSIGN_FIT_OPTIONS[doc] = "More options of `hsmsign sign fit`, such as --image-signatures."
 
-# oe-core signs with key files; hsmsign signs what it has assembled, instead. Whatever the user has set
-# for key files has no effect on this recipe.
-UBOOT_SIGN_ENABLE = "0"
-FIT_KERNEL_SIGN_ENABLE = "0"
-FIT_GENERATE_KEYS = "0"
+# oe-core signs with key files; hsmsign signs what it has assembled, instead.
+HSMSIGN_OVERRULED := "${@hsmsign_take_over(d, 'fit')}"
 
 def hsmsign_fit_sign_files(d, task, suffix=''):
     import os, hsmsign.hooks
@@ -74,6 +71,7 @@ python do_hsmsign_fit() {
 }
 
 python () {
+    hsmsign_enforce(d, 'fit')
     import hsmsign.hooks
     rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
     tasks, own = hsmsign.hooks.fit_tasks(lambda name: bb.data.inherits_class(name, d), bool(rootfs))
@@ -88,10 +86,13 @@ python () {
             d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_sign')
         hsmsign_task(d, task)
         if rootfs:
+            if bb.data.inherits_class('kernel-fit-image', d):
+                # Images are never in shared state. One that comes out otherwise when it is built again (a postprocess
+                # command with a time in it) must not meet a FIT with the root hash of the earlier one.
+                d.setVar('SSTATE_SKIP_CREATION', '1')
             other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
             if other:
-                d.appendVarFlag(task, 'mcdepends', ' mc:%s:%s:%s:do_image_complete'
-                                % (d.getVar('BB_CURRENT_MC'), other, rootfs))
+                d.appendVarFlag(task, 'mcdepends', ' ' + hsmsign.hooks.multiconfig_dependency(d.getVar('BB_CURRENT_MC'), other, rootfs))
             else:
                 d.appendVarFlag(task, 'depends', ' %s:do_image_complete' % rootfs)
 }

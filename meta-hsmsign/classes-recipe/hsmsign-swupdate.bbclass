@@ -1,11 +1,10 @@
 # Signs the bundle that meta-swupdate's classes make, after do_swuimage and before it is deployed.
 #
-# meta-swupdate makes it unsigned (SWUPDATE_SIGNING has no effect here); its sw-description functions work as ever.
+# meta-swupdate makes it unsigned; its sw-description functions work as ever.
 
 inherit hsmsign
 
-HSMSIGN_SWUPDATE_OTHER_SIGNER := "${SWUPDATE_SIGNING}"
-SWUPDATE_SIGNING = ""
+HSMSIGN_OVERRULED := "${@hsmsign_take_over(d, 'swupdate')}"
 
 python hsmsign_sign_bundles() {
     import glob, os
@@ -18,6 +17,7 @@ python hsmsign_sign_bundles() {
 }
 
 python () {
+    hsmsign_enforce(d, 'swupdate')
     import hsmsign.hooks
     if d.getVar('SWUPDATE_ENCRYPT_SWDESC'):
         bb.fatal(hsmsign.hooks.encrypted_description(d.getVar('PN'), d.getVar('SWUPDATE_ENCRYPT_SWDESC')))

@@ -8,21 +8,9 @@ inherit hsmsign
 HSMSIGN_UBOOT_REQUIRED ??= "conf"
 HSMSIGN_UBOOT_REQUIRED[doc] = "What a device must find signed: 'conf' (configurations) or 'image'."
 
-HSMSIGN_UBOOT_OTHER_SIGNER := "${@d.getVar('UBOOT_MKIMAGE_SIGN') if d.getVar('UBOOT_MKIMAGE_SIGN') != d.getVar('UBOOT_MKIMAGE') else ''}"
-
-UBOOT_SIGN_ENABLE = "1"
+HSMSIGN_OVERRULED := "${@hsmsign_take_over(d, 'uboot')}"
 # U-Boot's own FIT is signed where there is an SPL to check it.
 SPL_SIGN_ENABLE = "${@'1' if d.getVar('UBOOT_FITIMAGE_ENABLE') == '1' and d.getVar('SPL_BINARY') else '0'}"
-FIT_SIGN_INDIVIDUAL = "0"
-FIT_GENERATE_KEYS = "0"
-UBOOT_FIT_GENERATE_KEYS = "0"
-# Only to be unset nowhere: no key is a file.
-UBOOT_SIGN_KEYDIR = "hsmsign"
-UBOOT_SIGN_KEYNAME = "hsmsign"
-SPL_SIGN_KEYDIR = "hsmsign"
-SPL_SIGN_KEYNAME = "hsmsign"
-UBOOT_MKIMAGE_SIGN = "hsmsign_mkimage_sign"
-UBOOT_FIT_CHECK_SIGN = "hsmsign_fit_check_sign"
 
 # Takes mkimage's options as uboot-sign gives them. With `-f auto-conf` uboot-sign wants a dummy FIT signed, only to
 # get the key into the tree. A release key signs no dummies, so the key goes there directly.
@@ -77,9 +65,6 @@ def hsmsign_no_control_tree(d):
     return shlex.quote(hsmsign.hooks.no_control_tree(d.getVar('PN'), d.getVar('UBOOT_DTB_BINARY')))
 
 python () {
-    import hsmsign.hooks
-    other = d.getVar('HSMSIGN_UBOOT_OTHER_SIGNER')
-    if other:
-        bb.fatal(hsmsign.hooks.other_signer(d.getVar('PN'), other))
+    hsmsign_enforce(d, 'uboot')
     hsmsign_task(d, 'do_uboot_assemble_fitimage')
 }

@@ -33,6 +33,34 @@ def hsmsign_run(d, arguments):
         bb.fatal(hsmsign.command.failure(d.getVar('HSMSIGN_MODE'), arguments, done.returncode, done.stderr))
     return done.stdout
 
+# Switches the signing by key files of oe-core or meta-swupdate off in a recipe of `hook`. Called by `:=`, so that it comes
+# before their anonymous functions, and by setVar, which removes what overrides had set. Returns what loses.
+def hsmsign_take_over(d, hook):
+    import hsmsign.hooks
+    if hook != 'swupdate':
+        other = d.getVar('UBOOT_MKIMAGE_SIGN')
+        if other and other != d.getVar('UBOOT_MKIMAGE'):
+            bb.fatal(hsmsign.hooks.other_signer(d.getVar('PN'), hook, other))
+    lost = hsmsign.hooks.overruled(hook, d.getVar)
+    for name, value in hsmsign.hooks.FORCED[hook].items():
+        d.setVar(name, value)
+    return hsmsign.hooks.who_wins(d.getVar('PN'), d.getVar('HSMSIGN_MODE'), hook, lost) if lost else ''
+
+# Again when all overrides are known, such as pn-RECIPE.
+def hsmsign_enforce(d, hook):
+    import hsmsign.hooks
+    for name, value in hsmsign.hooks.FORCED[hook].items():
+        if d.getVar(name) != value:
+            d.setVar(name, value)
+
+HSMSIGN_OVERRULED ?= ""
+HSMSIGN_OVERRULED[vardepvalue] = ""
+python hsmsign_say_who_wins() {
+    if d.getVar('HSMSIGN_OVERRULED'):
+        bb.warn(d.getVar('HSMSIGN_OVERRULED'))
+}
+hsmsign_say_who_wins[vardepsexclude] = "HSMSIGN_OVERRULED"
+
 # Makes `task` one that signs: the tool is there, and whatever decides the signature is in its hash.
 def hsmsign_task(d, task):
     import hsmsign.policy
@@ -42,6 +70,9 @@ def hsmsign_task(d, task):
     d.appendVarFlag(task, 'vardeps', ' HSMSIGN_MODE HSMSIGN_KEY_IDENTITY')
     for path in hsmsign.policy.files(d.getVar('HSMSIGN_POLICY')):
         d.appendVarFlag(task, 'file-checksums', ' %s:True' % path)
+    d.appendVarFlag(task, 'postfuncs', ' hsmsign_signed')
+    if d.getVar('HSMSIGN_OVERRULED'):
+        d.appendVarFlag(task, 'prefuncs', ' hsmsign_say_who_wins')
     if d.getVar('HSMSIGN_MODE') == 'release' and not d.getVar('HSMSIGN_AGENT'):
         # Without an agent each task opens the token itself: one after the other, as smart cards need it.
         d.appendVarFlag(task, 'lockfiles', ' ${TMPDIR}/hsmsign-token.lock')

@@ -11,7 +11,7 @@ _LOOK_AT = {
 }
 
 
-def call(variables, native_libraries):
+def call(variables, native_libraries, program="hsmsign"):
     """hsmsign with its global options, as a list.
 
     Every option is given, so that neither a file found by chance nor the caller's environment decides.
@@ -24,7 +24,7 @@ def call(variables, native_libraries):
     if mode == "release" and variables.get("HSMSIGN_AGENT"):
         # The tool has no option for it.
         command += ["HSMSIGN_AGENT=" + variables["HSMSIGN_AGENT"]]
-    command += ["hsmsign", "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
+    command += [program, "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
     if mode == "dev":
         module = variables.get("HSMSIGN_SOFTHSM") or os.path.join(native_libraries, "softhsm", "libsofthsm2.so")
         command += ["--dev-dir", variables["HSMSIGN_DEV_DIR"], "--softhsm", module]

@@ -15,6 +15,40 @@ _CLASSES = (
 # scarthgap's tasks that assemble a FIT.
 ASSEMBLE = ("do_assemble_fitimage", "do_assemble_fitimage_initramfs")
 
+# What oe-core's and meta-swupdate's own signing is told in the recipes of a hook: nothing of it may sign besides us.
+FORCED = {
+    "fit": {"UBOOT_SIGN_ENABLE": "0", "FIT_KERNEL_SIGN_ENABLE": "0", "FIT_GENERATE_KEYS": "0", "FIT_SIGN_INDIVIDUAL": "0"},
+    "uboot": {
+        "UBOOT_SIGN_ENABLE": "1",
+        "FIT_SIGN_INDIVIDUAL": "0",
+        "FIT_GENERATE_KEYS": "0",
+        "UBOOT_FIT_GENERATE_KEYS": "0",
+        # Only to be unset nowhere: no key is a file.
+        "UBOOT_SIGN_KEYDIR": "hsmsign",
+        "UBOOT_SIGN_KEYNAME": "hsmsign",
+        "SPL_SIGN_KEYDIR": "hsmsign",
+        "SPL_SIGN_KEYNAME": "hsmsign",
+        "UBOOT_MKIMAGE_SIGN": "hsmsign_mkimage_sign",
+        "UBOOT_FIT_CHECK_SIGN": "hsmsign_fit_check_sign",
+    },
+    "swupdate": {"SWUPDATE_SIGNING": ""},
+}
+
+# Variables by which users choose keys for those, and the values that choose none.
+_CHOICES = {
+    "fit": {
+        "UBOOT_SIGN_KEYDIR": "", "UBOOT_SIGN_KEYNAME": "", "UBOOT_SIGN_IMG_KEYNAME": "", "FIT_KERNEL_SIGN_KEYDIR": "",
+        "FIT_KERNEL_SIGN_KEYNAME": "", "FIT_GENERATE_KEYS": "0", "FIT_SIGN_INDIVIDUAL": "0",
+    },
+    "uboot": {
+        "UBOOT_SIGN_KEYDIR": "", "UBOOT_SIGN_KEYNAME": "", "UBOOT_SIGN_IMG_KEYNAME": "", "SPL_SIGN_KEYDIR": "", "SPL_SIGN_KEYNAME": "",
+        "FIT_GENERATE_KEYS": "0", "UBOOT_FIT_GENERATE_KEYS": "0", "FIT_SIGN_INDIVIDUAL": "0",
+    },
+    "swupdate": {
+        "SWUPDATE_SIGNING": "", "SWUPDATE_PRIVATE_KEY": "", "SWUPDATE_CMS_KEY": "", "SWUPDATE_CMS_CERT": "", "SWUPDATE_SIGN_TOOL": "",
+    },
+}
+
 # What no hash tree can be put under, or what is no file system.
 _UNSUITABLE = ("tar", "cpio", "jffs2", "ubi", "ubifs", "wic", "iso", "container", "oci", "live", "hddimg")
 _OTHER_VERITY_CLASSES = ("dm-verity-img",)
@@ -29,6 +63,18 @@ def classes(hooks, inherits):
     return found
 
 
+def overruled(hook, value):
+    """The user's settings that have no effect while the hook is active; `value(name)` tells each as it was before."""
+    return ['%s = "%s"' % (name, value(name)) for name, none in _CHOICES[hook].items() if (value(name) or none) != none]
+
+
+def who_wins(recipe, mode, hook, settings):
+    return (
+        '%s: HSMSIGN_MODE = "%s" wins over %s: hsmsign signs with its own keys, and these have no effect here; remove them, or write '
+        'HSMSIGN_HOOKS:remove = "%s" to go on without hsmsign' % (recipe, mode, ", ".join(settings), hook)
+    )
+
+
 def fit_tasks(inherits, root_hash):
     """The tasks that sign the kernel's FIT, and which of them is a task of ours."""
     if inherits("kernel-fit-image"):
@@ -36,6 +82,11 @@ def fit_tasks(inherits, root_hash):
     if root_hash:
         return ["do_hsmsign_fit"], "do_hsmsign_fit"
     return list(ASSEMBLE), None
+
+
+def multiconfig_dependency(current, other, image):
+    """An entry for `mcdepends`; `current` is BB_CURRENT_MC, which scarthgap calls `default` where bitbake wants nothing."""
+    return "mc:%s:%s:%s:do_image_complete" % ("" if current in (None, "default") else current, other, image)
 
 
 def fit_files(task, output_directory, initramfs):
@@ -118,10 +169,10 @@ def no_description(image, fstype, path):
     )
 
 
-def other_signer(recipe, value):
+def other_signer(recipe, hook, value):
     return (
         '%s: UBOOT_MKIMAGE_SIGN = "%s" is another layer\'s signer, and only one can sign; remove that line, or write '
-        'HSMSIGN_HOOKS:remove = "uboot"' % (recipe, value)
+        'HSMSIGN_HOOKS:remove = "%s"' % (recipe, value, hook)
     )
 
 

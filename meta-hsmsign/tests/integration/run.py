@@ -9,6 +9,7 @@ meta-hsmsign-test name. Without them nothing is tested, and that is said. TEST_B
 from run to run. Not as root, which bitbake refuses.
 """
 
+import gzip
 import hashlib
 import json
 import os
@@ -107,8 +108,12 @@ BBMASK += "/meta-swupdate/recipes-"
             found[(path.parent.name, task)] = value
         return found
 
-    def deployed(self, name):
-        path = self.top / "tmp/deploy/images/test-arm64" / name
+    def from_nothing(self):
+        """A release is refused where the deploy directory holds anything of another mode or of another test."""
+        shutil.rmtree(self.top / "tmp", ignore_errors=True)
+
+    def deployed(self, name, machine="test-arm64"):
+        path = self.top / "tmp/deploy/images" / machine / name
         check(path.exists(), "%s was not deployed" % name)
         return path
 
@@ -287,6 +292,7 @@ def part_dev(build):
 
 def part_modes(build):
     """dev, release, dev: signed anew each time with the right key, and the payload the same bit by bit."""
+    build.from_nothing()
     build.configure(*DEV, *common())
     build.build()
     first = judge(build, dev_call(build), "dev", build.top / "judge")
@@ -307,6 +313,7 @@ def part_modes(build):
 
 def part_keys(build):
     """A new key behind the same name signs anew, in both modes."""
+    build.from_nothing()
     build.configure(*DEV, *common())
     build.build()
     before = build.fit_image().read_bytes()
@@ -358,6 +365,7 @@ def part_hashes(build):
 
 def part_canary(build):
     """The PIN stands in its file and nowhere in the build directory."""
+    build.from_nothing()
     lines, call = rehearsal(build, "release-canary")
     build.configure(*lines, *common())
     ran = build.build()
@@ -415,6 +423,220 @@ def part_uboot(build):
     return "key in u-boot.dtb and u-boot.bin"
 
 
+def part_spl(build):
+    """am57xx: SPL's tree carries the bootloader key, and U-Boot's FIT is refused under any other."""
+    lines = ['HSMSIGN_MODE = "dev"', *common(), 'MACHINE = "test-arm32"']
+    build.configure(*lines)
+    build.build("u-boot")
+    spl, tree, fit = (build.deployed(name, "test-arm32") for name in ("u-boot-spl.dtb", "u-boot.dtb", "u-boot-fitImage"))
+    seen = run(["fit_check_sign", "-f", fit, "-k", spl])
+    check("hsmsign-dev-bootloader+" in seen.stdout, seen.stdout)
+    for path, role in ((spl, "bootloader"), (tree, "fit")):
+        nodes = run(["fdtget", "-l", path, "/signature"]).stdout.split()
+        check(nodes == ["key-hsmsign-dev-" + role], "keys in %s: %s" % (path.name, nodes))
+    check(spl.read_bytes() in build.deployed("MLO", "test-arm32").read_bytes(), "SPL was not joined with the tree that carries the key")
+    data = fit.read_bytes()
+    check(tree.read_bytes() in data, "U-Boot's FIT does not hold the tree with the fit key")
+    # fit_check_sign looks at the data of kernel, tree and ramdisk alone; SPL does at loadables' too, by the hash that the
+    # configuration's signature covers.
+    flip(fit, build.top / "bad.fit", data.index(tree.read_bytes()) + 5000)
+    check(run(["fit_check_sign", "-f", build.top / "bad.fit", "-k", spl], codes=None).returncode != 0, "a changed tree was accepted")
+    code = build.deployed("u-boot-nodtb.bin", "test-arm32").read_bytes()
+    check(hashlib.sha256(code).digest() in data, "the hash of U-Boot's code is not in the FIT")
+    flip(fit, build.top / "bad.fit", data.index(hashlib.sha256(code).digest()))
+    check(run(["fit_check_sign", "-f", build.top / "bad.fit", "-k", spl], codes=None).returncode != 0, "a changed hash of the code was accepted")
+    # The keys of another set: signed anew, and the old FIT is refused by the new SPL.
+    old = build.top / "old.fit"
+    shutil.copy(fit, old)
+    build.configure(*lines, 'HSMSIGN_DEV_DIR = "%s"' % (build.top / "other-set"))
+    build.build("u-boot")
+    check(run(["fit_check_sign", "-f", old, "-k", spl], codes=None).returncode != 0, "another developer's U-Boot was accepted")
+    run(["fit_check_sign", "-f", build.deployed("u-boot-fitImage", "test-arm32"), "-k", spl])
+    return "SPL, U-Boot's FIT and tree; a second set of keys"
+
+
+def part_notree(build):
+    """A U-Boot without a control tree: said in dev, an error in release."""
+    lines, _ = rehearsal(build, "release-one")
+    build.configure(*lines, *common(), 'TEST_NO_TREE = "1"')
+    seen = build.bitbake("u-boot", codes=None)
+    check(seen.returncode != 0 and "no control tree of its own" in seen.stdout, seen.stdout[-3000:])
+    build.configure(*DEV, *common(), 'TEST_NO_TREE = "1"')
+    seen = build.bitbake("u-boot")
+    check("no control tree of its own" in seen.stdout, seen.stdout[-3000:])
+    return "refused in release, said in dev"
+
+
+def control_tree(build, hsmsign, scratch):
+    """A control tree that demands the fit key."""
+    scratch.mkdir(exist_ok=True)
+    (scratch / "tree.dts").write_text("/dts-v1/; / { };\n")
+    run(["dtc", "-p", "4096", "-o", "tree.dtb", "tree.dts"], scratch)
+    run([*hsmsign, "sign", "bootloader", "--control-dtb", "tree.dtb"], scratch, build.environment())
+    return scratch / "tree.dtb"
+
+
+def part_initramfs(build):
+    """An initramfs in the FIT, and one bundled with the kernel."""
+    tree = control_tree(build, dev_call(build), build.top / "judge-initramfs")
+    build.configure(*DEV, *common(), 'INITRAMFS_IMAGE = "test-initramfs"')
+    build.build(build.fit)
+    fit = build.fit_image() if build.series == "wrynose" else build.deployed("fitImage-test-initramfs-test-arm64-test-arm64")
+    seen = run(["fit_check_sign", "-f", fit, "-k", tree])
+    check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+    data = fit.read_bytes()
+    ramdisk = build.deployed("test-initramfs-test-arm64.cpio.gz").read_bytes()
+    check(ramdisk in data, "the FIT does not hold the initramfs")
+    listed = subprocess.run(["cpio", "-t"], input=gzip.decompress(ramdisk), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+    check(b"init.d/88-hsmsign" in listed, "the initramfs lacks the layer's module")
+    flip(fit, build.top / "bad.fit", data.index(ramdisk) + len(ramdisk) // 2)
+    check(run(["fit_check_sign", "-f", build.top / "bad.fit", "-k", tree], codes=None).returncode != 0, "a changed initramfs was accepted")
+    root_hash = pathlib.Path("%s.roothash" % build.deployed("test-image-test-arm64.rootfs.ext4.verity")).read_text().strip()
+    check(root_hash.encode() in data, "the FIT does not carry the root hash")
+    build.configure(*DEV, *common(), 'INITRAMFS_IMAGE = "test-initramfs"', 'INITRAMFS_IMAGE_BUNDLE = "1"')
+    build.build(build.fit)
+    fit = build.fit_image() if build.series == "wrynose" else build.deployed("fitImage")
+    seen = run(["fit_check_sign", "-f", fit, "-k", tree])
+    check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+    check(root_hash.encode() in fit.read_bytes(), "the FIT of the bundle does not carry the root hash")
+    return "in the FIT, and bundled"
+
+
+def part_multiconfig(build):
+    """The image comes from another multiconfig."""
+    build.configure(*DEV, *common(), 'BBMULTICONFIG = "two"', 'HSMSIGN_ROOTFS_MULTICONFIG = "two"',
+                    'HSMSIGN_ROOTFS_DEPLOY_DIR = "${TOPDIR}/tmp-two/deploy/images/test-arm64"')
+    build.build(build.fit)
+    image = build.top / "tmp-two/deploy/images/test-arm64/test-image-test-arm64.rootfs.ext4.verity"
+    check(image.exists(), "the other configuration made no image")
+    root_hash = pathlib.Path("%s.roothash" % image).read_text().strip()
+    data = build.fit_image().read_bytes()
+    check(root_hash.encode() in data, "the FIT does not carry the root hash of the other configuration's image")
+    tree = control_tree(build, dev_call(build), build.top / "judge-multiconfig")
+    run(["fit_check_sign", "-f", build.fit_image(), "-k", tree])
+    return "the FIT of one configuration carries the root hash of another's image"
+
+
+def part_wic(build):
+    """A partition that is the signed file system of the same recipe."""
+    build.configure(*DEV, *common())
+    build.build("test-disk")
+    disk = build.deployed("test-disk-test-arm64.rootfs.wic")
+    image = build.deployed("test-disk-test-arm64.rootfs.ext4.verity")
+    part = json.loads(run(["sfdisk", "-J", disk]).stdout)["partitiontable"]["partitions"][0]
+    data = disk.read_bytes()[part["start"] * 512:]
+    check(data.startswith(image.read_bytes()), "the partition is not the signed file")
+    (build.top / "partition").write_bytes(data)
+    facts = json.loads(pathlib.Path("%s.verity.json" % image).read_text())
+    root_hash = pathlib.Path("%s.roothash" % image).read_text().strip()
+    run(["veritysetup", "verify", "--hash-offset=%d" % facts["hash_offset_bytes"], build.top / "partition", build.top / "partition", root_hash])
+    return "the partition verifies with the root hash"
+
+
+def part_own(build):
+    """Recipes with artifacts of their own: one that calls the tool, one that uses oe-core's FIT class (wrynose)."""
+    build.configure(*DEV, *common())
+    targets = ["test-own"] + (["test-recovery-fit"] if build.series == "wrynose" else [])
+    build.build(*targets)
+    scratch = build.top / "judge-own"
+    tree = control_tree(build, dev_call(build), scratch)
+    own = build.deployed("own.bin")
+    run([*dev_call(build), "keys", "certificate", "--role", "update", "-o", scratch / "update.pem"], scratch, build.environment())
+    cms = ["openssl", "cms", "-verify", "-binary", "-inform", "der", "-in", "%s.sig" % own, "-CAfile", scratch / "update.pem", "-purpose", "any",
+           "-content"]
+    run([*cms, own])
+    flip(own, scratch / "bad", 3)
+    check(run([*cms, scratch / "bad"], codes=None).returncode != 0, "a changed file was accepted")
+    if build.series == "wrynose":
+        seen = run(["fit_check_sign", "-f", build.deployed("recovery.itb"), "-k", tree])
+        check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+    build.configure(*common())
+    build.build("test-own")
+    check(not (own.parent / "own.bin.sig").exists(), "a signature was left over in mode off")
+    return " ".join(targets)
+
+
+def part_overruled(build):
+    """Who has chosen key files is told that they have no effect, whatever override the choice stands behind; and they have none."""
+    keys = build.top / "their-keys"
+    build.configure(*DEV, *common(), 'UBOOT_SIGN_ENABLE:forcevariable = "1"', 'FIT_KERNEL_SIGN_ENABLE:test-arm64 = "1"',
+                    'UBOOT_SIGN_KEYDIR:test-arm64 = "%s"' % keys, 'UBOOT_SIGN_KEYNAME = "dev"', 'SWUPDATE_SIGNING:pn-test-bundle = "RSA"',
+                    'SWUPDATE_PRIVATE_KEY = "%s/private.pem"' % keys)
+    output = build.bitbake(*TARGETS, build.fit).stdout
+    for words in ('wins over UBOOT_SIGN_KEYDIR = "%s"' % keys, 'HSMSIGN_HOOKS:remove = "fit"', 'wins over SWUPDATE_SIGNING = "RSA"',
+                  'HSMSIGN_HOOKS:remove = "swupdate"'):
+        check(words in output, "not `%s` but\n%s" % (words, output[-3000:]))
+    check(not keys.exists(), "oe-core made keys of its own")
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    return "said for FIT and bundle"
+
+
+def part_gate(build):
+    """The release gate: an unsigned file in the deploy directory fails a release and is warned of in dev."""
+    other = Build(build.top / "elsewhere", build.series)
+    other.from_nothing()
+    lines, _ = rehearsal(other, "release-one")
+    other.configure(*lines, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))
+    other.build()
+    stray = other.top / "tmp/deploy/images/test-arm64/stray.itb"
+    run(["mkimage", "-f", "auto", "-A", "arm64", "-O", "linux", "-T", "kernel", "-C", "none", "-a", "0", "-e", "0", "-d", "/bin/true", stray])
+    seen = other.bitbake(*TARGETS, other.fit, codes=None)
+    check(seen.returncode != 0 and "it must not ship" in seen.stdout and "stray.itb" in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    stray.unlink()
+    other.build()
+    # What is left of a dev build is no better.
+    other.configure(*DEV, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))
+    other.build()
+    other.configure(*lines, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))
+    seen = other.bitbake("test-image", codes=None)
+    check(seen.returncode != 0 and "it must not ship" in seen.stdout and "swu" in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    other.configure(*DEV, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))
+    shutil.copy(stray.parent / "Image", stray.parent / "stray.bin")
+    with open(stray.parent / "stray.bin", "ab") as file:
+        file.write(b"changed")
+    seen = other.bitbake(*TARGETS, other.fit)
+    check("it must not ship" in seen.stdout and "stray.bin" in seen.stdout, seen.stdout[-3000:])
+    other.configure(*DEV, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"), 'HSMSIGN_DEV_GATE = "0"')
+    check("it must not ship" not in other.bitbake(*TARGETS, other.fit).stdout, "the gate ran though it is switched off")
+    return "refused in release, said in dev"
+
+
+def part_elsewhere(build):
+    """A release in another directory, which has the developer's shared state: nothing of dev is restored, the payload is the same."""
+    build.configure(*DEV, *common())
+    build.build()
+    dev = digests(build)
+    other = Build(build.top / "elsewhere", build.series)
+    other.from_nothing()
+    lines, call = rehearsal(other, "release-one")
+    other.configure(*lines, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))
+    ran = other.build()
+    check(judge(other, call, "release", other.top / "judge") == dev, "not the same as in the developer's directory")
+    return "%d tasks ran; the images are the same" % ran
+
+
+def part_source(build):
+    """hsmsign-native built by cargo from crate:// archives, with the host's Rust as the build's, and a build signed by it."""
+    check(shutil.which("cargo"), "no cargo in PATH that this user may run")
+    source = [line for line in common() if not line.startswith("HSMSIGN_BINARY")]
+    if build.series == "scarthgap":
+        build.configure(*DEV, *source)
+        seen = build.bitbake("hsmsign-native", codes=None)
+        check(seen.returncode != 0 and "is older than the signer needs" in seen.stdout and "meta-lts-mixins" in seen.stdout, seen.stdout[-3000:])
+        # What meta-lts-mixins' layer says.
+        source.append('RUSTVERSION = "1.95%"')
+    build.configure(*DEV, *source)
+    build.build("hsmsign-native")
+    work = build.top / "tmp/work/x86_64-linux/hsmsign-native"
+    for log in work.glob("*/temp/log.do_compile"):
+        text = log.read_text(errors="replace")
+        check("Downloading" not in text and "Updating crates.io" not in text, "do_compile asked the network")
+    build.build()
+    version = run([build.top / "tmp/sysroots-components/x86_64/hsmsign-native/usr/bin/hsmsign", "--version"]).stdout.strip()
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    return version
+
+
 def part_checklayer(build):
     """yocto-check-layer."""
     build.configure()
@@ -431,7 +653,8 @@ def part_checklayer(build):
     return " ".join(re.findall(r"(?:OK|Ran \d+ tests)[^\n]*", seen.stdout))
 
 
-PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_uboot, part_checklayer]
+PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_elsewhere, part_gate, part_overruled, part_own, part_initramfs, part_multiconfig,
+         part_wic, part_uboot, part_notree, part_spl, part_source, part_checklayer]
 
 
 def main():

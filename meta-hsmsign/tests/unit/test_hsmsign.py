@@ -17,7 +17,7 @@ import unittest
 LAYER = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(LAYER / "lib"))
 
-from hsmsign import command, devset, hooks, policy, settings  # noqa: E402
+from hsmsign import command, devset, gate, hooks, policy, settings  # noqa: E402
 
 SIGNER = LAYER.parent / "signer"
 
@@ -234,6 +234,11 @@ class Hooks(unittest.TestCase):
         # Not before do_install: a root file system with kernel packages waits for that.
         self.assertEqual(hooks.fit_tasks(scarthgap, True), (["do_hsmsign_fit"], "do_hsmsign_fit"))
 
+    def test_multiconfig_dependency(self):
+        for default in ("", "default", None):  # wrynose, scarthgap
+            self.assertEqual(hooks.multiconfig_dependency(default, "two", "i"), "mc::two:i:do_image_complete")
+        self.assertEqual(hooks.multiconfig_dependency("one", "two", "i"), "mc:one:two:i:do_image_complete")
+
     def test_verity_types(self):
         types = "ext4.verity squashfs-zst.verity.gz wic ext4.gz verity ext4.verity.bmap".split()
         self.assertEqual(hooks.verity_types(types), ["ext4.verity", "squashfs-zst.verity"])
@@ -251,6 +256,54 @@ class Hooks(unittest.TestCase):
     def test_uuid_is_the_same_in_every_build(self):
         self.assertEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "b"))
         self.assertNotEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "c"))
+
+
+class Overruled(unittest.TestCase):
+    def test_every_choice_is_named_and_defaults_are_none(self):
+        values = {"UBOOT_SIGN_KEYDIR": "/keys", "FIT_GENERATE_KEYS": "0", "FIT_SIGN_INDIVIDUAL": "1", "SWUPDATE_SIGNING": ""}
+        self.assertEqual(hooks.overruled("uboot", values.get), ['UBOOT_SIGN_KEYDIR = "/keys"', 'FIT_SIGN_INDIVIDUAL = "1"'])
+        self.assertEqual(hooks.overruled("swupdate", values.get), [])
+        text = hooks.who_wins("u-boot", "dev", "uboot", hooks.overruled("uboot", values.get))
+        for words in ('HSMSIGN_MODE = "dev" wins over UBOOT_SIGN_KEYDIR = "/keys"', 'HSMSIGN_HOOKS:remove = "uboot"'):
+            self.assertIn(words, text)
+
+    def test_nothing_else_signs(self):
+        # kernel FIT: oe-core's signing off; U-Boot: on, but led to us.
+        self.assertEqual(set(hooks.FORCED["fit"].values()), {"0"})
+        self.assertEqual(hooks.FORCED["uboot"]["UBOOT_MKIMAGE_SIGN"], "hsmsign_mkimage_sign")
+        self.assertEqual(hooks.FORCED["swupdate"], {"SWUPDATE_SIGNING": ""})
+
+
+class Gate(Scratch):
+    def script(self, text):
+        path = self.write("tool", "#!/bin/sh\n" + text)
+        os.chmod(path, 0o755)
+        return path
+
+    def test_the_users_own_tool_is_taken_first(self):
+        self.assertEqual(gate.tool("/opt/hsmsign", []), ("/opt/hsmsign", None))
+        (self.path / "b/usr/bin").mkdir(parents=True)
+        self.assertEqual(gate.tool("", [str(self.path / "a"), str(self.path / "b")]), (None, None))
+        (self.path / "b/usr/bin/hsmsign").touch(0o755)
+        self.assertEqual(gate.tool("", [str(self.path / "a"), str(self.path / "b")])[1], str(self.path / "b"))
+
+    def test_the_deploy_directory_is_checked(self):
+        self.assertEqual(gate.commands(["h"], "/d"), [("release gate", ["h", "verify", "deploy", "/d"])])
+
+    def test_findings_are_one_message_and_all_of_it_is_in_the_log(self):
+        tool = self.script("echo FAIL u-boot.bin: unsigned; echo error: no >&2; [ $1 = ok ] || exit $1\n")
+        log = str(self.path / "log/gate.log")
+        bad = gate.run([("release gate", [tool, "7"]), ("leak scan", [tool, "ok"]), ("leak scan", [tool, "5"])], log)
+        self.assertEqual(len(bad), 2)
+        self.assertIn("must not ship", bad[0])
+        self.assertIn("FAIL u-boot.bin: unsigned", bad[0])
+        self.assertIn("exit code 5", bad[1])
+        self.assertEqual(pathlib.Path(log).read_text().count("FAIL u-boot.bin"), 3)
+
+    def test_a_long_report_is_cut(self):
+        text = gate.message("release gate", "d", 7, "line\n" * 1000, "", "l")
+        self.assertLess(len(text.splitlines()), 50)
+        self.assertIn("…", text)
 
 
 class Device(Scratch):

@@ -11,7 +11,7 @@ do_install() {
 	cat > ${D}${sysconfdir}/apt/apt.conf.sample <<-'EOF'
 	APT {
 	  Install-Recommends "true";
-	  Get { AllowUnauthenticated "true"; };
+	  Get { AllowUnauthenticated "true"; Assume-Yes "true"; };
 	};
 	Dir "#ROOTFS#/";
 	Dir::State "var/lib/apt/";

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What is looked at when a build has ended: the release gate over what was deployed.
+
+Tested without bitbake; the class hsmsign-hooks calls it.
+"""
+
+import os
+import subprocess
+
+# Longer reports are in the log, whose name the message tells.
+_SHOWN_LINES = 40
+
+
+def tool(binary, sysroots):
+    """The tool: the user's own, or the first that is there in `sysroots` (native ones, with /usr in them)."""
+    if binary:
+        return binary, None
+    for sysroot in sysroots:
+        path = os.path.join(sysroot, "usr/bin/hsmsign")
+        if os.access(path, os.X_OK):
+            return path, sysroot
+    return None, None
+
+
+def commands(call, images):
+    """The checks of a build as (name, command); `call` is hsmsign with its global options."""
+    return [("release gate", [*call, "verify", "deploy", images])]
+
+
+def run(checks, log):
+    """Runs the checks, writes all they say to the file `log`, returns one message for each that did not pass."""
+    bad = []
+    os.makedirs(os.path.dirname(log), exist_ok=True)
+    with open(log, "w", encoding="utf-8") as file:
+        for name, command in checks:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                  errors="replace", check=False)
+            file.write("%s\n%s%s\n" % (" ".join(command), done.stdout, done.stderr))
+            if done.returncode != 0:
+                bad.append(message(name, command[-1], done.returncode, done.stdout, done.stderr, log))
+    return bad
+
+
+def message(name, place, code, report, error, log):
+    """What a check found: the lines of its report that say why, or all of it if it is short."""
+    lines = report.strip().splitlines()
+    if len(lines) > _SHOWN_LINES:
+        lines = lines[:_SHOWN_LINES] + ["…"]
+    text = "%s of %s: " % (name, place) + ("it must not ship" if code == 7 else "not done (exit code %d)" % code)
+    return "\n".join([text, *lines, *error.strip().splitlines(), "All of it: %s" % log])

@@ -1,0 +1,16 @@
+SUMMARY = "The host's partition tools, in the sysroot where wic looks for them"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+
+inherit native
+
+INHIBIT_DEFAULT_DEPS = "1"
+INHIBIT_SYSROOT_STRIP = "1"
+
+do_install() {
+	install -d ${D}${sbindir}
+	for tool in parted sfdisk mkdosfs mcopy; do
+		printf '#!/bin/sh\nexec %s "$@"\n' "$(readlink -f "$(command -v $tool)")" > ${D}${sbindir}/$tool
+		chmod 0755 ${D}${sbindir}/$tool
+	done
+}
