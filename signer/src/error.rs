@@ -55,6 +55,9 @@ pub enum Error {
     /// A signature cannot go on record.
     #[error(transparent)]
     Audit(#[from] crate::audit::AuditError),
+    /// The agent, or the way to it.
+    #[error(transparent)]
+    Agent(#[from] crate::agent::AgentError),
     /// A malformed artifact.
     #[error("`{}`: {source}", file.display())]
     Malformed {
@@ -108,6 +111,7 @@ impl Error {
             Self::Key(crate::key::KeyError::Uri { .. }) => Exit::Configuration,
             Self::Key(_) => Exit::Token,
             Self::Audit(_) => Exit::File,
+            Self::Agent(e) => e.exit(),
             Self::Malformed { source, .. } if source.is_read() => Exit::File,
             Self::Malformed { .. } => Exit::Malformed,
             Self::Verification { .. } => Exit::Verification,
@@ -136,6 +140,7 @@ impl Error {
             Self::Refused(e) => e.hint(),
             Self::Key(e) => e.hint(),
             Self::Audit(e) => e.hint(),
+            Self::Agent(e) => e.hint(),
             Self::Malformed { source, .. } => source.hint(),
             Self::File { action, path, source } => file_hint(action, path, source.kind()),
             Self::Verification { .. } => None,

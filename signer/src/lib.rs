@@ -11,6 +11,7 @@
 //! * [`policy`]: where dev and release part, and the only place; decisions over plain data.
 //! * [`key`]: finds one object in a token and answers one request; knows no file format.
 //! * [`audit`]: the log of release signatures, written before they are handed out.
+//! * [`agent`]: holds release keys for builds, which ask it over a Unix socket.
 //! * [`config`]: `hsmsign.yaml` and the host settings.
 //! * [`gate`]: the release gate: recognises artifacts, judges them and the chain of trust between them.
 //! * [`io`]: bounded reads of files; whole outputs or none.
@@ -18,6 +19,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod agent;
 pub mod audit;
 pub mod cli;
 pub mod config;

@@ -117,7 +117,7 @@ fn meaning(argument: &clap::Arg) -> String {
 }
 
 /// Which result each command prints, and where its structure is defined.
-const RESULTS: [(&str, &str, &str); 16] = [
+const RESULTS: &[(&str, &str, &str)] = &[
     ("init", "src/cli/init.rs", "Done"),
     ("doctor", "src/cli/doctor/mod.rs", "Diagnosis"),
     ("keys list", "src/cli/keys/list.rs", "List"),
@@ -132,6 +132,7 @@ const RESULTS: [(&str, &str, &str); 16] = [
     ("OUT.verity.json of sign rootfs", "src/format/verity/description.rs", "Description"),
     ("sign swu", "src/cli/swu/sign.rs", "Signed"),
     ("sign blob", "src/cli/blob.rs", "Signed"),
+    ("agent --status", "src/agent/protocol.rs", "Status"),
     ("verify fit, bootloader, rootfs, swu, blob", "src/report.rs", "Report"),
     ("verify deploy", "src/gate/outcome.rs", "GateReport"),
 ];
@@ -142,7 +143,7 @@ fn json_reference() {
     let all: BTreeMap<(&Path, &str), Structure> =
         sources.iter().flat_map(|(path, text)| structures(path, text)).collect();
     let mut text = String::new();
-    for (command, file, name) in RESULTS {
+    for (command, file, name) in RESULTS.iter().copied() {
         let path = root().join("signer").join(file);
         let structure = all.get(&(path.as_path(), name)).unwrap_or_else(|| panic!("{file} has no {name}"));
         write!(text, "\n## {command}\n\n{}\n", structure.doc).unwrap();

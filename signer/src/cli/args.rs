@@ -1,6 +1,8 @@
 //! The command tree. Arguments of a subcommand stand beside its `run`.
 
-use super::{blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs, swu};
+use super::{
+    agent, blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs, swu,
+};
 use clap::{Parser, Subcommand};
 
 /// Signs firmware with keys held in an HSM.
@@ -15,7 +17,7 @@ use clap::{Parser, Subcommand};
     after_long_help = "Examples:\n  hsmsign init\n  hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb\n  \
                   hsmsign verify fit fitImage.signed\n  hsmsign doctor\n\n\
                   Exit codes: 0 done, 1 internal fault, 2 usage, 3 configuration (also doctor with findings), 4 refused by \
-                  policy (also keys check), 5 token or PIN, 6 malformed artifact, 7 verification failed, 8 file access."
+                  policy (also keys check), 5 token, PIN or agent, 6 malformed artifact, 7 verification failed, 8 file access."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -42,6 +44,8 @@ pub enum Command {
     /// Verify an artifact as strictly as the device should
     #[command(subcommand)]
     Verify(Verify),
+    /// Hold the release tokens, and sign for builds that ask over a Unix socket
+    Agent(agent::AgentArgs),
     /// Print a shell's completions
     Completions(completions::CompletionsArgs),
     /// Write man pages

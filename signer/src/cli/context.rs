@@ -3,11 +3,12 @@
 use super::{
     Output,
     options::{Global, TrustArgs},
-    release,
+    release::{self, now},
     settings::{self, Given, PolicyFile, Settings, Surroundings},
     trust_file,
 };
 use crate::{
+    agent::{AgentAccess, AgentKey, Statement},
     audit::{Journal, Log},
     config::{Config, ConfigError, ReleaseKey, RoleSettings},
     crypto::{Fingerprint, PublicKey},
@@ -15,9 +16,11 @@ use crate::{
     key::{
         dev::{self, DevSettings, DevToken},
         latch::Latches,
-        release::{ReleaseAccess, ReleaseTokens},
+        release::{Found, ReleaseAccess, ReleaseTokens},
     },
-    policy::{Certificates, DevPolicy, ExampleKeys, Mode, Policy, Refusal, ReleasePolicy, TrustedKey},
+    policy::{
+        Certificates, DevPolicy, ExampleKeys, Exception, Mode, Policy, Refusal, ReleasePolicy, TrustedKey,
+    },
     request::{Answer, Role},
 };
 use std::{cell::OnceCell, path::Path, sync::Arc};
@@ -118,10 +121,13 @@ impl<'a> Context<'a> {
             }
             Policy::Release(policy) => {
                 policy.permit_signing(role)?;
-                let key = self.release_tokens()?.key(&self.release_access(policy, role)?)?;
-                for exception in key.exceptions() {
-                    self.output.warn(exception);
+                if let Some(access) = self.agent_access(policy, role)? {
+                    let key = AgentKey::open(access, now())?;
+                    self.warn_of(key.exceptions());
+                    return Ok(Box::new(key));
                 }
+                let key = self.release_tokens()?.key(&self.release_access(policy, role)?)?;
+                self.warn_of(key.exceptions());
                 Ok(Box::new(key))
             }
         }
@@ -191,6 +197,59 @@ impl<'a> Context<'a> {
         release::access(policy, role, &self.policy_file, &self.settings.load_host()?)
     }
 
+    /// What it takes to use `role`'s release key in an agent, if one holds it.
+    ///
+    /// An agent that the command line or the environment names holds every key, and host settings are not
+    /// needed then.
+    fn agent_access<'p>(
+        &self,
+        policy: &'p ReleasePolicy,
+        role: Role,
+    ) -> Result<Option<AgentAccess<'p>>, Error> {
+        let socket = match &self.settings.agent {
+            Some(agent) => Some(agent.value.clone()),
+            None => {
+                let host = self.settings.load_host()?;
+                let key = policy.key(role)?;
+                self.policy_file.host_token(role, key, &host)?.agent.clone()
+            }
+        };
+        let Some(socket) = socket else { return Ok(None) };
+        let all = release::all_certificates(policy, &self.policy_file)?;
+        let statement = Statement::new(self.product(), policy, &all);
+        Ok(Some(AgentAccess { socket, policy, statement, role, certificates: all.get(&role).cloned() }))
+    }
+
+    /// Looks at `role`'s release key where it is, and tells everything about it; gives no leave to sign.
+    ///
+    /// # Errors
+    ///
+    /// Whatever keeps its token or agent from being asked; what the policy refuses is in the result.
+    pub(super) fn inspect(&self, policy: &ReleasePolicy, role: Role) -> Result<Found, Error> {
+        let Some(access) = self.agent_access(policy, role)? else {
+            return self.release_tokens()?.inspect(&self.release_access(policy, role)?);
+        };
+        let (token, key) = access.facts()?;
+        let judgement = policy.judge(role, &token, &key, access.certificates.as_ref(), now());
+        Ok(Found { token, key, judgement })
+    }
+
+    /// Settings and where they came from.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The policy with its file.
+    pub(super) fn policy_file(&self) -> &PolicyFile {
+        &self.policy_file
+    }
+
+    fn warn_of(&self, exceptions: &[Exception]) {
+        for exception in exceptions {
+            self.output.warn(exception);
+        }
+    }
+
     /// The release tokens of this run, each opened when first needed. Their signatures go on record.
     ///
     /// # Errors
@@ -200,11 +259,17 @@ impl<'a> Context<'a> {
         if let Some(tokens) = self.release_tokens.get() {
             return Ok(tokens);
         }
+        let tokens = self.make_release_tokens()?;
+        Ok(self.release_tokens.get_or_init(|| tokens))
+    }
+
+    /// Release tokens for whoever shares them with threads; this run's own are others.
+    pub(super) fn make_release_tokens(&self) -> Result<ReleaseTokens, Error> {
         let host = self.settings.load_host()?;
         let log = Arc::new(Log::new(self.settings.audit_directory(&host)?.value));
         let journal = Journal { log, policy: self.policy_file.digest() };
         let latches = Latches::new(self.settings.latch_directory(&host)?.value);
-        Ok(self.release_tokens.get_or_init(|| ReleaseTokens::new(journal, latches)))
+        Ok(ReleaseTokens::new(journal, latches))
     }
 
     /// The dev directory.

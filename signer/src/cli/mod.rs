@@ -1,5 +1,6 @@
 //! The command line: each subcommand is a clap struct and a `run`.
 
+mod agent;
 mod args;
 mod blob;
 mod bootloader;
@@ -52,12 +53,17 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
         Command::Completions(args) => return completions::completions(args),
         Command::Man(args) => return completions::man(args, output),
         Command::Doctor(_) => return doctor::run(&cli.global, given, output),
+        Command::Agent(args) => return agent::run(cli.global, given, args, output),
         Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
     }
     let context = Context::new(&cli.global, given, output)?;
     match cli.command {
         // Done above: these need no settings, or make them.
-        Command::Init(_) | Command::Doctor(_) | Command::Completions(_) | Command::Man(_) => Ok(()),
+        Command::Init(_)
+        | Command::Doctor(_)
+        | Command::Agent(_)
+        | Command::Completions(_)
+        | Command::Man(_) => Ok(()),
         Command::Keys(command) => keys::run(&context, &command),
         Command::Sign(command) => match command {
             args::Sign::Fit(args) => fit::sign(&context, &args),

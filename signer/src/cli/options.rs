@@ -23,6 +23,9 @@ pub struct Global {
     /// Another copy of SoftHSMv2's module for dev mode
     #[arg(long, global = true, value_name = "LIB", env = "HSMSIGN_SOFTHSM", hide_env_values = true)]
     pub softhsm: Option<PathBuf>,
+    /// The agent that holds the release keys, by its socket [default: host settings]
+    #[arg(long, global = true, value_name = "SOCKET", env = "HSMSIGN_AGENT", hide_env_values = true)]
+    pub agent: Option<PathBuf>,
     /// Print results as JSON
     #[arg(long, global = true)]
     pub json: bool,

@@ -10,7 +10,11 @@ use crate::{
     policy::{Certificates, Mode, Refusal, ReleasePolicy, TrustedKey},
     request::Role,
 };
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 /// What it takes to open `role`'s release key.
 ///
@@ -53,6 +57,28 @@ pub(super) fn trusted(role: Role, file: &PolicyFile) -> Result<Vec<TrustedKey>, 
     let origin = format!("release key of role {role}");
     let mode = Some(Mode::Release);
     Ok(vec![TrustedKey { public_key, certificate: Some(certificate), chain, mode, origin }])
+}
+
+/// What the policy's certificate files hold, for every role that has a release key.
+///
+/// # Errors
+///
+/// A certificate that cannot be read.
+pub(super) fn all_certificates(
+    policy: &ReleasePolicy,
+    file: &PolicyFile,
+) -> Result<BTreeMap<Role, Certificates>, Error> {
+    let of_role = |role: Role| {
+        let key = policy.key(role).ok()?;
+        certificates(role, key, file).map(|found| Some((role, found?))).transpose()
+    };
+    Role::ALL.into_iter().filter_map(of_role).collect()
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// Reads the certificate files that the policy names.

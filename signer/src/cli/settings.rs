@@ -2,6 +2,7 @@
 
 use super::options::Global;
 use crate::{
+    agent::usual_socket,
     config::{Blocklist, Config, ConfigError, Fault, HostConfig, HostToken, Place, ReleaseKey, Step},
     crypto::HashAlgorithm,
     error::Error,
@@ -55,12 +56,13 @@ pub(super) struct Resolved<T> {
 pub(super) struct Given(Vec<(&'static str, Origin)>);
 
 /// Global options that can also come from the environment.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     ("config", "HSMSIGN_CONFIG"),
     ("host_config", "HSMSIGN_HOST_CONFIG"),
     ("mode", "HSMSIGN_MODE"),
     ("dev_dir", "HSMSIGN_DEV_DIR"),
     ("softhsm", "HSMSIGN_SOFTHSM"),
+    ("agent", "HSMSIGN_AGENT"),
 ];
 
 impl Given {
@@ -97,6 +99,8 @@ pub(super) struct Surroundings {
     pub(super) config_home: Option<PathBuf>,
     /// `$XDG_STATE_HOME`.
     pub(super) state_home: Option<PathBuf>,
+    /// `$XDG_RUNTIME_DIR`.
+    pub(super) runtime_dir: Option<PathBuf>,
     /// Whether this is root, whose state is the system's.
     pub(super) is_root: bool,
 }
@@ -111,6 +115,7 @@ impl Surroundings {
             data_home: variable("XDG_DATA_HOME"),
             config_home: variable("XDG_CONFIG_HOME"),
             state_home: variable("XDG_STATE_HOME"),
+            runtime_dir: variable("XDG_RUNTIME_DIR"),
             is_root: rustix::process::geteuid().is_root(),
         }
     }
@@ -129,6 +134,10 @@ pub(super) struct Settings {
     pub(super) dev_dir: Option<Resolved<PathBuf>>,
     /// Another copy of SoftHSMv2's module.
     pub(super) softhsm: Option<Resolved<PathBuf>>,
+    /// The agent, where the command line or the environment name one; dev mode never asks it.
+    pub(super) agent: Option<Resolved<PathBuf>>,
+    /// Where an agent listens if nobody says where, unless there is no place for it.
+    pub(super) usual_agent: Option<PathBuf>,
     /// Where release mode keeps what outlives a run, unless there is no home to put it in.
     pub(super) state_dir: Option<Resolved<PathBuf>>,
 }
@@ -141,11 +150,13 @@ impl Settings {
     /// [`Error::Usage`] for options of release mode in another mode.
     pub(super) fn resolve(global: &Global, given: &Given, around: &Surroundings) -> Result<Self, Error> {
         let mode = Resolved { value: global.mode.unwrap_or(Mode::Dev), origin: given.of("mode") };
-        if mode.value != Mode::Release && given.of("host_config") == Origin::CommandLine {
-            return Err(Error::Usage {
-                message: format!("`--host-config` belongs to release mode, and the mode is `{}`", mode.value),
-                hint: Some("leave it out, or add `--mode release`".into()),
-            });
+        for (id, option) in [("host_config", "--host-config"), ("agent", "--agent")] {
+            if mode.value != Mode::Release && given.of(id) == Origin::CommandLine {
+                return Err(Error::Usage {
+                    message: format!("`{option}` belongs to release mode, and the mode is `{}`", mode.value),
+                    hint: Some("leave it out, or add `--mode release`".into()),
+                });
+            }
         }
         let explicit =
             |value: &Option<PathBuf>, id| value.clone().map(|value| Resolved { value, origin: given.of(id) });
@@ -168,6 +179,9 @@ impl Settings {
             host_file,
             dev_dir: dev_dir.map(|value| Resolved { value, origin: dev_dir_origin }),
             softhsm: explicit(&global.softhsm, "softhsm"),
+            // An empty variable names no socket.
+            agent: explicit(&global.agent, "agent").filter(|a| !a.value.as_os_str().is_empty()),
+            usual_agent: usual_socket(around.runtime_dir.as_deref()),
             state_dir: state_dir(around),
         })
     }

@@ -1,6 +1,7 @@
 //! Host settings: what belongs to one machine, and stands in no task hash.
 
 use super::{
+    agent::{AgentSettings, RawAgent},
     error::Fault,
     parse::{TokenName, check_version},
     place::Step,
@@ -26,8 +27,8 @@ pub struct HostConfig {
     pub audit_directory: Option<PathBuf>,
     /// Where it is noted that a token refused a PIN.
     pub latch_directory: Option<PathBuf>,
-    /// What the agent allows. Not active in this version.
-    pub agent: AgentLimits,
+    /// What an agent on this machine allows, and where it listens.
+    pub agent: AgentSettings,
     /// Files that list further keys which must not be trusted; [`Blocklist`](super::Blocklist) is their form.
     pub blocklists: Vec<PathBuf>,
 }
@@ -39,7 +40,8 @@ pub struct HostToken {
     pub module: Option<PathBuf>,
     /// Where the PIN comes from.
     pub pin: PinSource,
-    /// The agent that holds this token, by its Unix socket. Not active in this version.
+    /// The agent that holds this token, by its Unix socket. Whoever signs asks it, whatever `module` says;
+    /// the agent itself uses `module`.
     pub agent: Option<PathBuf>,
 }
 
@@ -68,18 +70,6 @@ impl fmt::Display for PinSource {
     }
 }
 
-/// What the agent allows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AgentLimits {
-    /// Requests that may wait per token.
-    pub queue_len: Option<u32>,
-    /// Signatures per minute and token.
-    pub signatures_per_minute: Option<u32>,
-    /// Minutes without a request after which it forgets the PIN and ends.
-    pub idle_minutes: Option<u32>,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawHost {
@@ -89,7 +79,7 @@ struct RawHost {
     audit: Option<RawPlace>,
     latch: Option<RawPlace>,
     #[serde(default)]
-    agent: AgentLimits,
+    agent: RawAgent,
     #[serde(default)]
     blocklists: Vec<Parsed<HostPath>>,
 }
@@ -150,24 +140,14 @@ impl HostConfig {
             tokens,
             audit_directory: raw.audit.map(|a| a.directory.0.0),
             latch_directory: raw.latch.map(|l| l.directory.0.0),
-            agent: raw.agent,
+            agent: raw.agent.into(),
             blocklists: raw.blocklists.into_iter().map(|b| b.0.0).collect(),
         })
-    }
-
-    /// Keys that the file sets and this version does not act on yet.
-    #[must_use]
-    pub fn inactive(&self) -> Vec<String> {
-        let mut inactive = Vec::new();
-        let agents = self.tokens.iter().filter(|(_, token)| token.agent.is_some());
-        inactive.extend(agents.map(|(name, _)| format!("tokens.{name}.agent")));
-        inactive.extend((self.agent != AgentLimits::default()).then(|| "agent".into()));
-        inactive
     }
 }
 
 /// An absolute path: settings of a host do not depend on where a command was started.
-struct HostPath(PathBuf);
+pub(super) struct HostPath(pub(super) PathBuf);
 
 impl FromStr for HostPath {
     type Err = String;

@@ -1,5 +1,6 @@
 //! `hsmsign.yaml` (the policy) and the host settings.
 
+mod agent;
 mod allow;
 mod blocklist;
 mod error;
@@ -12,9 +13,10 @@ mod yaml;
 #[cfg(test)]
 mod tests;
 
+pub use agent::AgentSettings;
 pub use allow::{Allowed, Pattern};
 pub use blocklist::Blocklist;
 pub use error::{ConfigError, Fault};
-pub use host::{AgentLimits, HostConfig, HostToken, PinSource};
+pub use host::{HostConfig, HostToken, PinSource};
 pub use model::{Config, GateSettings, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};
 pub use place::{Excerpt, Place, Step};

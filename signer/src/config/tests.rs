@@ -190,7 +190,16 @@ tokens:
   far:
     agent: /run/hsmsign/agent.sock
 audit: { directory: /var/log/hsmsign }
-agent: { queue_len: 100, signatures_per_minute: 600, idle_minutes: 30 }
+agent:
+  socket: /run/hsmsign/agent.sock
+  users: [build, 1000]
+  queue_len: 100
+  sessions: 4
+  signatures_per_minute: 600
+  signatures: { fit: 20, update: 0 }
+  sign_seconds: 60
+  idle_minutes: 30
+  lifetime_minutes: 600
 blocklists: [/etc/hsmsign/blocked.tsv]
 ";
 
@@ -199,7 +208,10 @@ fn good_host_settings_are_read() {
     let host = HostConfig::parse(HOST).unwrap();
     assert_eq!(host.tokens["boot"].pin, PinSource::File("/etc/hsmsign/boot".into()));
     assert_eq!(host.tokens["update"].pin, PinSource::Prompt);
-    assert_eq!(host.inactive(), ["tokens.far.agent", "agent"]);
+    assert_eq!(host.tokens["far"].agent.as_deref(), Some("/run/hsmsign/agent.sock".as_ref()));
+    assert_eq!(host.agent.users, ["build", "1000"]);
+    assert_eq!(host.agent.signatures, [(Role::Fit, 20), (Role::Update, 0)].into());
+    assert_eq!(host.agent.lifetime_minutes, Some(600));
     assert!(HostConfig::parse("version: 1\n").unwrap().tokens.is_empty());
 }
 
@@ -221,6 +233,14 @@ fn host_complaints_show_no_pin() {
         ("  boot:", "  update: { module: /x }\n  boot:", "duplicate key `update`"),
         ("module: /usr", "module: usr", "not an absolute path"),
         ("agent: /run", "pin: prompt #", "neither `module` nor `agent`"),
+        ("socket: /run", "socket: run", "not an absolute path"),
+        ("users: [build", "users: [\"a b\"", "login name"),
+        ("users: [build", "users: [-1", "login name or a user number"),
+        ("1000]", "4294967296]", "not a user number"),
+        ("signatures: { fit: 20", "signatures: { fits: 20", "unknown key `fits`"),
+        ("signatures: { fit: 20", "signatures: { fit: 20, fit: 30", "duplicate key"),
+        ("queue_len: 100", "queue_len: 0", "agent.queue_len"),
+        ("idle_minutes", "idle_hours", "unknown key `idle_hours`"),
     ] {
         assert!(HOST.contains(from), "{from}");
         let complaint = rendered(&HostConfig::parse(&HOST.replacen(from, to, 1)).expect_err(to));

@@ -83,3 +83,16 @@ impl std::fmt::Display for SignatureAlgorithm {
         write!(f, "{scheme}-{}", self.hash)
     }
 }
+
+impl std::str::FromStr for SignatureAlgorithm {
+    type Err = String;
+
+    /// From the form that [`Display`](std::fmt::Display) gives, such as `rsa-pss-sha256`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let schemes = [Scheme::RsaPkcs1v15, Scheme::RsaPss, Scheme::Ecdsa];
+        let mut all =
+            schemes.into_iter().flat_map(|scheme| HashAlgorithm::ALL.map(|hash| Self { scheme, hash }));
+        all.find(|algorithm| algorithm.to_string() == text)
+            .ok_or_else(|| format!("unknown signature algorithm `{text}`"))
+    }
+}

@@ -215,6 +215,45 @@ impl KeyError {
         move |source| Self::Pkcs11 { what, source }
     }
 
+    /// Whether a session or its token is gone, so that a fresh session may do what this one could not.
+    #[must_use]
+    pub fn is_session_lost(&self) -> bool {
+        use cryptoki::error::RvError;
+        let Self::Pkcs11 { source: CkError::Pkcs11(rv, _), .. } = self else { return false };
+        matches!(
+            rv,
+            RvError::CryptokiNotInitialized
+                | RvError::DeviceError
+                | RvError::DeviceRemoved
+                | RvError::KeyHandleInvalid
+                | RvError::ObjectHandleInvalid
+                | RvError::SessionClosed
+                | RvError::SessionHandleInvalid
+                | RvError::SlotIdInvalid
+                | RvError::TokenNotPresent
+                | RvError::TokenNotRecognized
+                | RvError::UserNotLoggedIn
+        )
+    }
+
+    /// Whether the token does not take a PIN that it was given, or no longer takes any.
+    #[must_use]
+    pub fn is_pin_refused(&self) -> bool {
+        use cryptoki::error::RvError;
+        match self {
+            Self::PinRefused { .. } => true,
+            Self::Pkcs11 { source: CkError::Pkcs11(rv, _), .. } => matches!(
+                rv,
+                RvError::PinIncorrect
+                    | RvError::PinInvalid
+                    | RvError::PinLenRange
+                    | RvError::PinLocked
+                    | RvError::PinExpired
+            ),
+            _ => false,
+        }
+    }
+
     /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {

@@ -53,6 +53,8 @@ pub struct ReleaseTokens {
 #[derive(Default)]
 struct State {
     open: BTreeMap<String, Open>,
+    /// Tokens whose sessions died, with the PIN that they took before.
+    lost: BTreeMap<String, (TokenFacts, Option<Arc<pin::Pin>>)>,
 }
 
 /// A token that is logged in.
@@ -186,6 +188,15 @@ impl ReleaseTokens {
         Ok((token, note))
     }
 
+    /// Gives the sessions with the token up, as they died; the next use opens new ones, with the PIN that
+    /// was right before. Keys that were opened are of no use any more.
+    pub fn give_up(&self, token: &str) {
+        let mut state = self.state();
+        if let Some(open) = state.open.remove(token) {
+            state.lost.insert(token.to_owned(), (open.token.facts(), open.pin));
+        }
+    }
+
     fn guard(&self, access: &ReleaseAccess<'_>, token: &Token) -> Guard {
         Guard {
             latches: self.latches.clone(),
@@ -221,7 +232,8 @@ impl ReleaseTokens {
         let (module, slot, info) = locate(access, uri)?;
         // A PIN goes to no token that the policy refuses anyway.
         access.policy.permit_token(access.role, &facts(&info))?;
-        let open = self.log_in(access, &module, slot, info)?;
+        let open = self.log_in(access, &module, slot, info, state.lost.get(name))?;
+        state.lost.remove(name);
         state.open.insert(name.clone(), open.clone());
         Ok(open)
     }
@@ -233,13 +245,21 @@ impl ReleaseTokens {
         module: &Arc<Module>,
         slot: Slot,
         info: TokenInfo,
+        lost: Option<&(TokenFacts, Option<Arc<pin::Pin>>)>,
     ) -> Result<Open, Error> {
         let (name, facts) = (&access.key.token, facts(&info));
         refuse_unsafe(&info, self.latches.check(&facts)?, name)?;
         pin::protect_memory();
         let own_keypad = info.protected_authentication_path();
-        let token = Token::open(module, slot, info, false)?;
-        let pin = if own_keypad { None } else { Some(pin::read(&access.host.pin, name)?) };
+        let token = Token::open(module, slot, info.clone(), false)?;
+        let pin = match lost {
+            Some((before, pin)) => {
+                permit_again(before, &facts, &info)?;
+                pin.clone()
+            }
+            None if own_keypad => None,
+            None => Some(Arc::new(pin::read(&access.host.pin, name)?)),
+        };
         let source = if own_keypad { "its own keypad".into() } else { access.host.pin.to_string() };
         let attempt = self.latches.attempt(&facts, name, source)?;
         // Another process may have cost it a try since it was asked first.
@@ -248,7 +268,7 @@ impl ReleaseTokens {
         if !own_keypad {
             attempt.begin()?;
         }
-        match token.login(pin.as_ref()) {
+        match token.login(pin.as_deref()) {
             Ok(()) => attempt.end()?,
             Err(error) => {
                 // Not every module has the right code for a wrong PIN.
@@ -264,7 +284,7 @@ impl ReleaseTokens {
                 return Err(error.into());
             }
         }
-        Ok(Open { token: Arc::new(token), pin: pin.map(Arc::new) })
+        Ok(Open { token: Arc::new(token), pin })
     }
 }
 
@@ -382,7 +402,11 @@ fn uri(access: &ReleaseAccess<'_>) -> Result<KeyUri, Error> {
 fn module(name: &str, host: &HostToken) -> Result<Arc<Module>, Error> {
     let path = host.module.as_ref().ok_or_else(|| ConfigError::Setup {
         message: format!("token `{name}` has no `module` in the host settings"),
-        hint: Some("write the path of its PKCS#11 module; agents are not in this version".into()),
+        hint: Some(
+            "write the path of its PKCS#11 module; what needs the token itself is done where it is, not through \
+             an agent"
+                .into(),
+        ),
     })?;
     let path =
         module_file::check(path).map_err(|reason| KeyError::ModuleRefused { path: path.clone(), reason })?;
@@ -425,6 +449,25 @@ fn refuse_unsafe(info: &TokenInfo, is_cleared: bool, name: &str) -> Result<(), K
             "find out by whom, and check the PIN source in the host settings; then `hsmsign --mode release keys unlatch \
              --token {name}` allows one attempt"
         );
+        return Err(KeyError::PinUnsafe { token, reason, hint });
+    }
+    Ok(())
+}
+
+/// A PIN that was kept goes to the token that took it, and to no other; and not after someone else's failed
+/// try, which may mean that it was changed.
+fn permit_again(before: &TokenFacts, now: &TokenFacts, info: &TokenInfo) -> Result<(), KeyError> {
+    let token = now.label.clone();
+    if before != now {
+        let reason = format!(
+            "it stands in the place of token `{}` with serial number {}",
+            before.label, before.serial
+        );
+        return Err(KeyError::PinUnsafe { token, reason, hint: "insert the token that was there".into() });
+    }
+    if info.user_pin_count_low() {
+        let reason = "a wrong PIN was tried on it since it was opened".into();
+        let hint = "if its PIN was changed, start again with the new one".into();
         return Err(KeyError::PinUnsafe { token, reason, hint });
     }
     Ok(())

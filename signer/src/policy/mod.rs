@@ -9,6 +9,7 @@ mod certificate;
 mod dev;
 mod example_keys;
 mod facts;
+mod permit;
 mod refusal;
 mod release;
 mod software_token;

@@ -122,6 +122,14 @@ pub enum Refusal {
         /// Why.
         reason: String,
     },
+    /// A request that no artifact of the role makes.
+    #[error("role `{role}`: {reason}")]
+    Request {
+        /// The role.
+        role: Role,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The role needs a certificate.
     #[error("role `{0}`: the policy names no certificate")]
     NoCertificate(Role),
@@ -189,6 +197,7 @@ impl Refusal {
                 format!("make the key and `roles: {role}: algorithm:` in hsmsign.yaml agree")
             }
             Self::WeakKey { .. } => "generate another key with `hsmsign keys generate`".into(),
+            Self::Request { .. } => "sign with this role's own commands and settings".into(),
             Self::NoCertificate(role) => format!(
                 "`hsmsign --mode release keys csr --role {role}` makes a request for your CA; then write \
                  `certificate:` under `release: keys: {role}:`"

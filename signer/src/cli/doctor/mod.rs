@@ -89,10 +89,6 @@ pub(super) fn run(global: &Global, given: &Given, output: &Output) -> Result<(),
         Ok(file) => examine(&settings, &file, &mut diagnosis)?,
         Err(error) => diagnosis.fail_error("policy", &error),
     }
-    if std::env::var_os("HSMSIGN_AGENT").is_some() {
-        let detail = "HSMSIGN_AGENT is set, and the agent is not in this version";
-        diagnosis.warn("agent", detail, "unset it; release signing opens its tokens itself");
-    }
     output.result(&diagnosis, || human(&diagnosis))?;
     match diagnosis.findings.iter().filter(|f| f.verdict == Verdict::Fail).count() {
         0 => Ok(()),
@@ -116,7 +112,9 @@ fn list(settings: &Settings) -> Vec<Setting> {
     match settings.mode.value {
         Mode::Off => {}
         Mode::Dev => list.extend([path("dev-dir", &settings.dev_dir), path("softhsm", &settings.softhsm)]),
-        Mode::Release => list.push(path("host-config", &settings.host_file)),
+        Mode::Release => {
+            list.extend([path("host-config", &settings.host_file), path("agent", &settings.agent)]);
+        }
     }
     list
 }

@@ -2,8 +2,12 @@
 
 use super::{Diagnosis, PolicyFile, Settings};
 use crate::{
+    agent::{AgentSocket, Statement},
     audit,
-    cli::{release::certificates, settings::example_keys},
+    cli::{
+        release::{all_certificates, certificates},
+        settings::example_keys,
+    },
     config::{HostConfig, HostToken, PinSource, ReleaseKey},
     error::Error,
     key::{certificate, check_module_file, latch::Latches},
@@ -11,7 +15,7 @@ use crate::{
     request::Role,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::IsTerminal as _,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -36,8 +40,11 @@ pub(super) fn examine(
             return;
         }
     };
+    let named = settings.agent.as_ref().map(|agent| agent.value.as_path());
     match &settings.host_file {
         Some(path) => diagnosis.pass("host settings", format!("`{}` is valid", path.value.display())),
+        // An agent that is named holds every key.
+        None if named.is_some() => {}
         None => diagnosis.fail(
             "host settings",
             "there are none, so no token can be reached",
@@ -58,15 +65,13 @@ pub(super) fn examine(
             policy
         }
     };
-    for name in host.inactive() {
-        diagnosis.warn("host settings", format!("`{name}` is not active in this version"), "it does no harm");
-    }
     let mut seen = BTreeMap::new();
     for role in Role::ALL {
         let subject = format!("role `{role}`");
         match policy.key(role) {
             Ok(key) => {
-                examine_key(role, key, file, policy, &host, diagnosis);
+                let host = if named.is_some() { None } else { Some(&host) };
+                examine_key(role, key, file, policy, host, diagnosis);
                 for other in key.pins.iter().filter_map(|pin| seen.insert(*pin, role)) {
                     let detail = format!("its key is pinned for role {other} as well");
                     diagnosis.warn(&subject, detail, "give each role a key of its own");
@@ -80,10 +85,21 @@ pub(super) fn examine(
         }
     }
     // Two roles may share a token.
-    let used: std::collections::BTreeSet<&str> =
+    let used: BTreeSet<&str> =
         Role::ALL.into_iter().filter_map(|r| Some(policy.key(r).ok()?.token.as_str())).collect();
-    for (name, token) in host.tokens.iter().filter(|(name, _)| used.contains(name.as_str())) {
-        examine_token(name, token, diagnosis);
+    let mut agents: BTreeSet<&Path> = named.into_iter().collect();
+    if named.is_none() {
+        let used = |name: &String| used.contains(name.as_str());
+        for (name, token) in host.tokens.iter().filter(|(name, _)| used(name)) {
+            agents.extend(token.agent.as_deref());
+            // What an agent holds needs no module here, unless this is the agent's own host.
+            if token.agent.is_none() || token.module.is_some() {
+                examine_token(name, token, diagnosis);
+            }
+        }
+    }
+    for socket in agents {
+        examine_agent(socket, file, policy, diagnosis);
     }
     examine_state(settings, &host, diagnosis);
     diagnosis.pass("next", "`hsmsign --mode release keys check` opens every key");
@@ -94,12 +110,12 @@ fn examine_key(
     key: &ReleaseKey,
     file: &PolicyFile,
     policy: &ReleasePolicy,
-    host: &HostConfig,
+    host: Option<&HostConfig>,
     diagnosis: &mut Diagnosis,
 ) {
     let subject = format!("role `{role}`");
     let before = diagnosis.findings.len();
-    if let Err(error) = file.host_token(role, key, host) {
+    if let Some(Err(error)) = host.map(|host| file.host_token(role, key, host)) {
         diagnosis.fail_error(&subject, &error);
     }
     if key.pins.is_empty() {
@@ -189,13 +205,34 @@ fn examine_state(settings: &Settings, host: &HostConfig, diagnosis: &mut Diagnos
     }
 }
 
+/// Whether the agent answers, and works by the same policy.
+fn examine_agent(socket: &Path, file: &PolicyFile, policy: &ReleasePolicy, diagnosis: &mut Diagnosis) {
+    let asked = all_certificates(policy, file).and_then(|certificates| {
+        let statement = Statement::new(&file.config.product, policy, &certificates);
+        Ok(AgentSocket::connect(socket, Some(statement))?.status()?)
+    });
+    let status = match asked {
+        Ok(status) => status,
+        Err(error) => {
+            diagnosis.fail_error("agent", &error);
+            return;
+        }
+    };
+    let detail = format!("{} at `{}` has the same policy", status.tool, socket.display());
+    diagnosis.pass("agent", detail);
+    for token in status.tokens {
+        if let Some(trouble) = token.trouble {
+            let remedy = "look after the token where the agent runs";
+            diagnosis.fail("agent", format!("its token {}: {trouble}", token.name), remedy);
+        }
+    }
+}
+
 fn examine_token(name: &str, token: &HostToken, diagnosis: &mut Diagnosis) {
     let subject = format!("token {name}");
     match &token.module {
-        None => {
-            let detail = "it has an agent and no module, and the agent is not in this version";
-            diagnosis.fail(&subject, detail, "write `module: /path/to/pkcs11-module.so`");
-        }
+        // The host settings demand a module or an agent.
+        None => {}
         Some(path) => match check_module_file(path) {
             Ok(real) => diagnosis.pass(&subject, format!("module `{}`", real.display())),
             Err(reason) => diagnosis.fail(

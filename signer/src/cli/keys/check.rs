@@ -98,7 +98,7 @@ fn dev_row(context: &Context<'_>, role: Role) -> (Row, Option<Error>) {
 }
 
 fn release_row(context: &Context<'_>, policy: &ReleasePolicy, role: Role) -> (Row, Option<Error>) {
-    let found = context.release_access(policy, role).and_then(|a| context.release_tokens()?.inspect(&a));
+    let found = context.inspect(policy, role);
     let found = match found {
         Ok(found) => found,
         Err(error) => return (failed(role, Mode::Release, &error), Some(error)),

@@ -90,8 +90,7 @@ fn public_key(context: &Context<'_>, role: Role) -> Result<PublicKey, Error> {
             {
                 return Ok(trusted.public_key);
             }
-            let access = context.release_access(policy, role)?;
-            Ok(context.release_tokens()?.inspect(&access)?.key.public_key)
+            Ok(context.inspect(policy, role)?.key.public_key)
         }
     }
 }

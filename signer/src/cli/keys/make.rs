@@ -84,7 +84,7 @@ struct Pin {
 
 pub(super) fn pin(context: &Context<'_>, role: Role) -> Result<(), Error> {
     let Policy::Release(policy) = context.policy() else { return Err(release_only("pin")) };
-    let found = context.release_tokens()?.inspect(&context.release_access(policy, role)?)?;
+    let found = context.inspect(policy, role)?;
     let fingerprint = crate::crypto::Fingerprint::of(&found.key.public_key);
     let pin = Pin {
         role,

@@ -5,6 +5,7 @@ mod key;
 mod mechanism;
 mod module;
 mod object;
+mod sessions;
 mod token;
 
 pub(super) use key::TokenKey;

@@ -1,23 +1,27 @@
-//! A token with an open session.
+//! A token with open sessions.
 
-use super::{Module, module::text};
+use super::{
+    Module,
+    module::text,
+    sessions::{Lease, Sessions},
+};
 use crate::{key::KeyError, policy::TokenFacts};
 use cryptoki::{
     error::{Error as CkError, RvError},
-    session::{Session, UserType},
-    slot::{Slot, TokenInfo},
+    session::UserType,
+    slot::{Limit, Slot, TokenInfo},
     types::AuthPin,
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// A token with one open session.
+/// A token with an open session, and more where several threads use it at the same time.
 ///
-/// The session stays open until the token is dropped, and is never logged out: login state is shared
+/// Sessions stay open until the token is dropped, and are never logged out: login state is shared
 /// by all sessions of the process, so a logout here would log out a signature going on elsewhere.
 pub(in crate::key) struct Token {
     // Dropped before the module is finalized: fields drop in order.
-    session: Mutex<Session>,
+    sessions: Sessions,
     slot: Slot,
     info: TokenInfo,
     module: Arc<Module>,
@@ -35,7 +39,13 @@ impl Token {
         let pkcs11 = module.pkcs11();
         let session = if read_write { pkcs11.open_rw_session(slot) } else { pkcs11.open_ro_session(slot) };
         let session = session.map_err(KeyError::pkcs11(what))?;
-        Ok(Self { session: Mutex::new(session), slot, info, module: Arc::clone(module) })
+        // CK_TOKEN_INFO: zero, infinite or unavailable count as no limit of the token's own.
+        let allowed = match info.max_session_count() {
+            Limit::Max(count) if count > 0 => usize::try_from(count).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        };
+        let sessions = Sessions::new(session, if read_write { 1 } else { allowed });
+        Ok(Self { sessions, slot, info, module: Arc::clone(module) })
     }
 
     /// Initialises the empty slot's token: label, a user PIN, and a PIN for its security officer.
@@ -78,9 +88,9 @@ impl Token {
         }
     }
 
-    /// The session, for one caller at a time.
-    pub(super) fn session(&self) -> MutexGuard<'_, Session> {
-        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    /// A session, for one caller at a time; waits for one if the token allows no more.
+    pub(super) fn session(&self) -> Lease<'_> {
+        self.sessions.lease(|| self.module.pkcs11().open_ro_session(self.slot))
     }
 
     pub(super) fn module(&self) -> &Module {
