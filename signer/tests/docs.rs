@@ -126,6 +126,8 @@ const RESULTS: &[(&str, &str, &str)] = &[
     ("keys public, keys certificate, keys csr", "src/cli/keys/export.rs", "Exported"),
     ("keys pin", "src/cli/keys/make.rs", "Pin"),
     ("keys unlatch", "src/cli/keys/unlatch.rs", "Unlatched"),
+    ("audit show", "src/cli/audit.rs", "Shown"),
+    ("audit verify", "src/cli/audit.rs", "Verified"),
     ("sign fit", "src/cli/fit.rs", "SignedFit"),
     ("sign bootloader", "src/cli/bootloader.rs", "SignedBootloader"),
     ("sign rootfs", "src/cli/rootfs/sign.rs", "Signed"),
@@ -282,6 +284,8 @@ fn json_type(
              `unsigned`, `cannot-check`, `outside`"
                 .into()
         }
+        "Head" => "string".into(),
+        "Record" => "record as in the [audit log](audit-log.md#format)".into(),
         "Placement" => "`appended`, `separate`".into(),
         "std::collections::BTreeMap<Role, String>" => "object: string per role".into(),
         name if find(name, path, all).is_some() => {

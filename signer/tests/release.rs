@@ -59,7 +59,7 @@ fn without_rehearsal_nothing_is_asked_of_the_token() {
     change(&token, "hsmsign.yaml", "rehearsal: true", "rehearsal: false");
     // Not even its PIN is read.
     fs::remove_file(token.bench.path("pin")).unwrap();
-    token.sign().exits(4).says("rehearsal");
+    token.sign().exits(4).says("is a software token").says("SoftHSM").says("rehearsal");
     signed_nothing(&token);
 }
 

@@ -29,7 +29,7 @@ pub struct Findings {
 /// Something about one line.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
-    /// The line, from 1.
+    /// The line, from 1; 0 for the log as a whole.
     pub line: u64,
     /// What was found there.
     pub detail: String,

@@ -1,7 +1,8 @@
 //! The command tree. Arguments of a subcommand stand beside its `run`.
 
 use super::{
-    agent, blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs, swu,
+    agent, audit, blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs,
+    swu,
 };
 use clap::{Parser, Subcommand};
 
@@ -17,7 +18,7 @@ use clap::{Parser, Subcommand};
     after_long_help = "Examples:\n  hsmsign init\n  hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb\n  \
                   hsmsign verify fit fitImage.signed\n  hsmsign doctor\n\n\
                   Exit codes: 0 done, 1 internal fault, 2 usage, 3 configuration (also doctor with findings), 4 refused by \
-                  policy (also keys check), 5 token, PIN or agent, 6 malformed artifact, 7 verification failed, 8 file access."
+                  policy (also keys check), 5 token, PIN or agent, 6 malformed artifact, 7 verification failed (also audit verify), 8 file access."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -38,6 +39,9 @@ pub enum Command {
     /// Show, check, make and export keys
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Show and verify the log of release signatures
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Sign an artifact
     #[command(subcommand)]
     Sign(Sign),

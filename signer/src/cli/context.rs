@@ -272,6 +272,13 @@ impl<'a> Context<'a> {
         Ok(ReleaseTokens::new(journal, latches))
     }
 
+    /// Says where the audit log ends after this run's signatures, so that people keep it elsewhere.
+    pub(super) fn tell_record(&self) {
+        if let Some(head) = self.release_tokens.get().and_then(|tokens| tokens.journal().log.last()) {
+            self.output.note(format_args!("audit log: record {}, head {head}", head.sequence));
+        }
+    }
+
     /// The dev directory.
     ///
     /// # Errors

@@ -141,7 +141,7 @@ roles:
 #       uri: "pkcs11:token=ACME;object=update-2026"
 #       pins: ["sha256:…"]                   # `hsmsign --mode release keys pin --role update` prints it
 #       certificate: certs/update-2026.pem   # needed for rootfs and update
-#   rehearsal: true                          # a software token stands in for the HSM
+#   rehearsal: true                          # for a trial with a software token; never ship what it signs
 "#
     )
 }

@@ -2,6 +2,7 @@
 
 mod agent;
 mod args;
+mod audit;
 mod blob;
 mod bootloader;
 mod completions;
@@ -54,14 +55,16 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
         Command::Man(args) => return completions::man(args, output),
         Command::Doctor(_) => return doctor::run(&cli.global, given, output),
         Command::Agent(args) => return agent::run(cli.global, given, args, output),
+        Command::Audit(command) => return audit::run(&cli.global, given, command, output),
         Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
     }
     let context = Context::new(&cli.global, given, output)?;
-    match cli.command {
+    let result = match cli.command {
         // Done above: these need no settings, or make them.
         Command::Init(_)
         | Command::Doctor(_)
         | Command::Agent(_)
+        | Command::Audit(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(()),
         Command::Keys(command) => keys::run(&context, &command),
@@ -80,5 +83,7 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
             args::Verify::Blob(args) => blob::verify(&context, &args),
             args::Verify::Deploy(args) => deploy::verify(&context, &args),
         },
-    }
+    };
+    context.tell_record();
+    result
 }

@@ -43,12 +43,6 @@ pub enum Refusal {
     /// Release mode without a key for the role.
     #[error("role `{0}`: the policy names no release key")]
     NoReleaseKey(Role),
-    /// Checks that release signing needs are not built yet.
-    #[error(
-        "release signing without `rehearsal: true` is refused: the audit log, the PIN latch and the \
-         blocklist of public example keys are not in this version"
-    )]
-    NotYetSafe,
     /// The public key is not pinned.
     #[error("role `{role}`: key {fingerprint} is not pinned")]
     NotPinned {
@@ -165,9 +159,6 @@ impl Refusal {
             }
             Self::NoReleaseSection => "add `release: keys:` to hsmsign.yaml, or choose `--mode dev`".into(),
             Self::NoReleaseKey(role) => format!("add `release: keys: {role}:` to hsmsign.yaml"),
-            Self::NotYetSafe => {
-                "try the whole flow with `rehearsal: true` under `release:` and a software token".into()
-            }
             Self::NotPinned { role, .. } => format!(
                 "if this is the right key, `hsmsign --mode release keys pin --role {role}` prints the lines that pin it"
             ),
