@@ -90,6 +90,8 @@ hs sign rootfs "$images/rootfs.ext4" --hash-file -o signed/rootfs.ext4.verity
 
 hs keys certificate --role rootfs -o signed/rootfs.pem
 hs keys certificate --role update -o signed/update.pem
+# Data of the hash file, and unsigned files as builds leave them: what the FIT and the hash file cover.
+cp "$images/rootfs.ext4" "$images/Image.gz" "$images/board.dtb" "$images/initramfs.cpio.gz" signed/
 cp "$images/u-boot.dtb" "$images/u-boot-spl.dtb" signed/
 hs sign fit "$images/fit.itb" -o signed/fit.itb --control-dtb signed/u-boot.dtb \
 	--rootfs signed/rootfs.squashfs.verity.json --update-certificate signed/update.pem
@@ -218,6 +220,29 @@ expect refused 'bootloader FIT' "$judge" bootloader signed/u-boot-spl.dtb foreig
 expect refused 'root hash' "$judge" root-hash foreign/rootfs.squashfs.roothash foreign/rootfs.squashfs.roothash.p7s \
 	signed/rootfs.pem
 expect refused 'update bundle' "$judge" swu foreign/update.swu signed/update.pem
+
+title 'The release gate over the whole directory, here with dev keys in place of release keys'
+hs verify deploy signed
+sed -n '/^chain of trust/,/^$/p' "$log"
+expect accepted 'what was signed' ours verify deploy signed
+# gate_refuses WHAT COMMAND...: the gate must refuse a copy of the directory in which COMMAND did something.
+gate_refuses() {
+	local what=$1
+	shift
+	rm -rf gate
+	cp -al signed gate
+	"$@"
+	expect refused "$what" ours verify deploy gate
+}
+put() { rm -f "gate/$2" && cp "$1" "gate/$2"; }
+gate_refuses "one FIT of another developer's" put foreign/fit.itb fit.itb
+gate_refuses "another developer's key in U-Boot's tree" put foreign/u-boot.dtb u-boot.dtb
+gate_refuses "another developer's bundle" put foreign/update.swu update.swu
+# With a byte more it is no longer the FIT's kernel.
+wrong_kernel() { cp signed/Image.gz gate/Image-debug.gz && printf x >>gate/Image-debug.gz; }
+gate_refuses 'an unsigned kernel' wrong_kernel
+gate_refuses 'no signature of the root hash' rm gate/rootfs.squashfs.roothash.p7s
+rm -rf gate
 
 title 'Result'
 if [ $wrong -ne 0 ]; then

@@ -88,6 +88,12 @@ impl<'a> Context<'a> {
         &self.policy_file.config.product
     }
 
+    /// The public example keys that are known here.
+    #[must_use]
+    pub(super) fn examples(&self) -> &ExampleKeys {
+        &self.examples
+    }
+
     /// The policy file's contents.
     #[must_use]
     pub(super) fn config(&self) -> &Config {

@@ -16,6 +16,7 @@ use crate::{
     report::Report,
     vocabulary::Role,
 };
+use std::ops::Range;
 
 /// How deep containers are looked into: a disk in a bundle is, a bundle on that disk is not.
 const MAX_DEPTH: usize = 3;
@@ -46,8 +47,8 @@ impl<'a> Gate<'a> {
                         for partition in partitions {
                             let Some(entry) = self.entries.get(index) else { break };
                             let path = format!("{}:partition {}", entry.path, partition.number);
-                            let source = entry.source.part(partition.range);
-                            self.put_within(index, path, source)?;
+                            let source = entry.source.part(partition.range.clone());
+                            self.put_within(index, path, source, partition.range)?;
                         }
                     }
                     _ => {}
@@ -73,6 +74,7 @@ impl<'a> Gate<'a> {
         container: usize,
         path: String,
         source: Section<'a>,
+        range: Range<u64>,
     ) -> Result<Option<usize>, Unreadable> {
         if self.entries.len() > MAX_WITHIN * 8 {
             self.problem(container, ProblemKind::CannotCheck, None, "there is too much in it");
@@ -80,7 +82,10 @@ impl<'a> Gate<'a> {
         }
         let kind = recognise(&source, &path);
         let kind = kind.map_err(|e: ReadError| Unreadable { path: path.clone(), source: e.into() })?;
-        self.entries.push(Entry::within(path, kind, source, Some(container)));
+        let mut entry = Entry::within(path, kind, source, Some(container));
+        let window = self.entries.get(container).and_then(|c| c.window.as_ref());
+        entry.window = window.map(|w| w.part(range.start, range.end.saturating_sub(range.start)));
+        self.entries.push(entry);
         Ok(Some(self.entries.len() - 1))
     }
 
@@ -107,7 +112,9 @@ impl<'a> Gate<'a> {
         let mut members = Vec::new();
         for (member, measured) in bundle.files.iter().zip(&measured) {
             let section = source.part(member.data.clone());
-            if let Some(within) = self.put_within(index, format!("{name}:{}", member.name), section)? {
+            if let Some(within) =
+                self.put_within(index, format!("{name}:{}", member.name), section, member.data.clone())?
+            {
                 self.digests.remember(within, &measured.sha256);
                 self.find_beside(within)?;
                 members.push(within);

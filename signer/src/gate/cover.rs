@@ -61,6 +61,7 @@ impl<'a> Gate<'a> {
             }
             if let Some((by, detail)) = cover {
                 if let Some(entry) = self.entries.get_mut(index) {
+                    entry.is_copy = true;
                     entry.covered(by, detail);
                 }
                 continue;

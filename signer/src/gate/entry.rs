@@ -6,6 +6,7 @@ use super::{
     outcome::{Problem, ProblemKind, State},
 };
 use crate::{
+    content::Window,
     format::{FormatError, Section, Source},
     report::{Report, Verdict},
     vocabulary::Role,
@@ -21,6 +22,8 @@ pub struct Item<'a> {
     pub kind: Kind,
     /// Its bytes; by-products need none.
     pub source: Option<&'a dyn Source>,
+    /// The same, for libraries that keep what they read.
+    pub window: Option<Window>,
     /// Why it must not ship whatever it is.
     pub problem: Option<Problem>,
 }
@@ -31,10 +34,13 @@ pub(super) struct Entry<'a> {
     pub(super) aliases: Vec<String>,
     pub(super) kind: Kind,
     pub(super) source: Section<'a>,
+    pub(super) window: Option<Window>,
     /// The bundle or disk that it lies in.
     pub(super) container: Option<usize>,
     /// The file beside its container that has the same bytes; that one is judged.
     pub(super) same_as: Option<usize>,
+    /// Whether something else in the directory holds its very bytes.
+    pub(super) is_copy: bool,
     pub(super) role: Option<Role>,
     pub(super) state: Option<State>,
     pub(super) detail: String,
@@ -51,6 +57,7 @@ impl<'a> Entry<'a> {
         let source = Section::new(source, 0..source.len_bytes());
         let mut entry = Self::within(item.path, item.kind, source, None);
         entry.aliases = item.aliases;
+        entry.window = item.window;
         entry.problems.extend(item.problem);
         entry
     }
@@ -63,8 +70,10 @@ impl<'a> Entry<'a> {
             aliases: Vec::new(),
             kind,
             source,
+            window: None,
             container,
             same_as: None,
+            is_copy: false,
             role: None,
             state: None,
             detail: String::new(),

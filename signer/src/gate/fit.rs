@@ -174,6 +174,9 @@ impl Gate<'_> {
                     let detail = format!("{named}: not a key of role {role}, but of role {}", names(&roles));
                     self.problem(index, ProblemKind::UnknownKey, Some(place.into()), detail);
                 }
+                None if self.trust.dev => {
+                    self.release_would_refuse.push(format!("{place}: {named}: a development key"));
+                }
                 _ => {}
             },
             Standing::Issuer(of) => {

@@ -9,6 +9,7 @@ mod anchors;
 mod bundle;
 mod chain;
 mod compression;
+mod contents;
 mod control;
 mod cover;
 mod disk;
@@ -64,7 +65,7 @@ pub struct Run<'a> {
 /// [`Unreadable`] if the operating system cannot read one of them. Whatever is wrong with them is in the report.
 pub fn judge(
     items: Vec<Item<'_>>,
-    trust: Trust<'_>,
+    trust: Trust,
     run: &Run<'_>,
     work: Work<'_>,
 ) -> Result<GateReport, Unreadable> {
@@ -78,6 +79,7 @@ pub fn judge(
     gate.bundles()?;
     gate.covers()?;
     gate.key_files()?;
+    gate.contents();
     gate.links();
     Ok(gate.report(run))
 }
@@ -85,7 +87,7 @@ pub fn judge(
 /// Work in progress: the entries, and what was found out so far.
 struct Gate<'a> {
     entries: Vec<Entry<'a>>,
-    trust: Trust<'a>,
+    trust: Trust,
     work: Work<'a>,
     trees: Vec<control::TreeFacts>,
     fits: Vec<fit::FitFacts>,
@@ -97,7 +99,7 @@ struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    fn new(entries: Vec<Entry<'a>>, trust: Trust<'a>, work: Work<'a>) -> Self {
+    fn new(entries: Vec<Entry<'a>>, trust: Trust, work: Work<'a>) -> Self {
         Self {
             entries,
             trust,

@@ -49,7 +49,7 @@ fn recognise_at(source: &dyn Source, name: &str, depth: usize) -> Result<Kind, R
     if at(0, &[0xd0, 0x0d, 0xfe, 0xed]) {
         return tree_kind(source, name);
     }
-    if let Some(kind) = key_kind(&head, name) {
+    if let Some(kind) = key_kind(&head) {
         return Ok(kind);
     }
     if at(0, b"070701") || at(0, b"070702") {
@@ -127,9 +127,10 @@ fn tree_kind(source: &dyn Source, name: &str) -> Result<Kind, ReadError> {
 }
 
 /// Keys, certificates and signatures.
-fn key_kind(head: &[u8], name: &str) -> Option<Kind> {
+fn key_kind(head: &[u8]) -> Option<Kind> {
     let has = |text: &str| head.windows(text.len()).any(|w| w == text.as_bytes());
-    if has("-----BEGIN ") {
+    // A file system may hold one near its beginning, too.
+    if is_text(head) && has("-----BEGIN ") {
         // Only a whole line of its own begins a key; documentation quotes such lines as well.
         let lines =
             || head.split(|b| *b == b'\n').filter_map(|l| std::str::from_utf8(l).ok()).map(str::trim_end);
@@ -160,7 +161,6 @@ fn key_kind(head: &[u8], name: &str) -> Option<Kind> {
     if crate::key::certificate::read_all(head).is_ok() {
         return Some(Kind::Certificates);
     }
-    let _ = name;
     crate::crypto::PublicKey::from_spki_der(head).is_ok().then_some(Kind::PublicKey)
 }
 
@@ -323,4 +323,89 @@ fn contains(source: &dyn Source, needles: &[&[u8]]) -> Result<Option<usize>, Rea
         start += CHUNK_LEN_BYTES;
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn kind(bytes: &[u8], name: &str) -> Kind {
+        recognise(&bytes, name).unwrap()
+    }
+
+    fn at(offset: usize, magic: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![2; 0x1_1000];
+        bytes[offset..offset + magic.len()].copy_from_slice(magic);
+        bytes
+    }
+
+    #[test]
+    fn magics_are_known_at_their_places() {
+        for (offset, magic, expected) in [
+            (0x38, b"ARM\x64".as_slice(), Kind::Kernel("arm64 Image")),
+            (0x24, &[0x18, 0x28, 0x6f, 0x01], Kind::Kernel("zImage")),
+            (0x202, b"HdrS", Kind::Kernel("bzImage")),
+            (0x438, &[0x53, 0xef], Kind::FileSystem("ext")),
+            (0, b"hsqs", Kind::FileSystem("squashfs")),
+            (1024, &[0xe2, 0xe1, 0xf5, 0xe0], Kind::FileSystem("erofs")),
+            (0x1_0040, b"_BHRfS_M", Kind::FileSystem("btrfs")),
+            (0, b"UBI#", Kind::FileSystem("UBI")),
+            (0, &[0x27, 0x05, 0x19, 0x56], Kind::LegacyImage),
+            (0, b"\x7fELF", Kind::Firmware("ELF program")),
+            (0, b"MZ", Kind::Firmware("UEFI program")),
+            (0x400, &[0xd1, 0x00, 0x20, 0x41], Kind::Firmware("i.MX boot image")),
+            (0, b"\xfd7zXZ\0", Kind::Opaque("xz")),
+            (0, b"070701", Kind::Initramfs),
+            (20_000, b"U-Boot 2026.01", Kind::Program { stage: Stage::UBoot, tree: None }),
+            (65_000, b"U-Boot SPL 2026.01", Kind::Program { stage: Stage::Spl, tree: None }),
+            (70, b"nothing", Kind::Unknown),
+        ] {
+            assert_eq!(kind(&at(offset, magic), "x"), expected);
+        }
+        assert!(matches!(kind(&at(0, &[0xd0, 0x0d, 0xfe, 0xed]), "x"), Kind::Damaged { .. }));
+    }
+
+    #[test]
+    fn what_ordinary_builds_leave_is_no_artifact() {
+        for text in
+            ["base-files 3.0\n", "{\"a\": 1}\n", "# <img> -o rootfs.ext4\n", "\u{feff}ü\n", "/dts-v1/;\n"]
+        {
+            assert_eq!(kind(text.as_bytes(), "x"), Kind::ByProduct("text"), "{text}");
+        }
+        assert_eq!(kind(b"", "x"), Kind::ByProduct("empty file"));
+        assert_eq!(kind(b"PK\x03\x04 and so on\0", "x.zip"), Kind::ByProduct("archive"));
+        assert_eq!(kind(&at(0, b"\x28\xb5\x2f\xfd"), "image.spdx.tar.zst"), Kind::ByProduct("archive"));
+        // Text that speaks of a key holds none.
+        assert_eq!(kind(b"see -----BEGIN PRIVATE KEY----- in the file\n", "x"), Kind::ByProduct("text"));
+    }
+
+    #[test]
+    fn a_key_within_an_image_does_not_make_it_a_key() {
+        let mut image = at(0, b"hsqs");
+        image[500..].iter_mut().for_each(|b| *b = 0);
+        let pem = b"\n-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+        image[600..600 + pem.len()].copy_from_slice(pem);
+        assert_eq!(kind(&image, "x"), Kind::FileSystem("squashfs"));
+        assert_eq!(kind(pem, "x"), Kind::Certificates);
+        assert_eq!(kind(b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3Bl\n", "x"), Kind::PrivateKey);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_files_never_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..2000), magic in 0usize..12, offset in 0usize..1500,
+        ) {
+            let magics: [(usize, &[u8]); 12] = [
+                (0, &[0xd0, 0x0d, 0xfe, 0xed]), (0, b"070701"), (0, &[0x1f, 0x8b, 0x08, 0]), (0, b"verity\0\0"),
+                (510, &[0x55, 0xaa]), (0, &[0x30, 0x82]), (offset, b"U-Boot 2"), (0x438, &[0x53, 0xef]),
+                (512, b"EFI PART"), (0, b"-----BEGIN PRIVATE KEY-----\n"), (257, b"ustar"), (offset, b"="),
+            ];
+            let (place, magic) = magics[magic];
+            if let Some(slot) = bytes.get_mut(place..place + magic.len()) {
+                slot.copy_from_slice(magic);
+            }
+            let _ = recognise(&bytes, "u-boot.bin");
+        }
+    }
 }

@@ -5,7 +5,7 @@ use crate::{
     crypto::{Fingerprint, PublicKey},
     format::{cms::KnownSigner, swu},
     key::certificate,
-    policy::TrustedKey,
+    policy::{ExampleKeys, TrustedKey},
     vocabulary::{Mode, Role},
 };
 use std::{
@@ -26,16 +26,16 @@ pub struct RoleTrust {
 }
 
 /// Whom the gate trusts.
-#[derive(Clone)]
-pub struct Trust<'a> {
+#[derive(Clone, Debug)]
+pub struct Trust {
     /// By role.
     pub roles: BTreeMap<Role, RoleTrust>,
     /// Whether dev keys are among them: then what a release gate refuses is told and lets pass.
     pub dev: bool,
     /// Development keys that are known by name.
     pub known_dev: BTreeSet<Fingerprint>,
-    /// What is known of a public example key.
-    pub example: &'a dyn Fn(&PublicKey) -> Option<String>,
+    /// Public example keys.
+    pub examples: ExampleKeys,
     /// The time at which certificates are judged.
     pub at: SystemTime,
 }
@@ -55,14 +55,14 @@ pub enum Standing {
     Unknown,
 }
 
-impl Trust<'_> {
+impl Trust {
     /// What is known of a key. Being an example outweighs everything, and being trusted the marks of development.
     #[must_use]
     pub fn standing(&self, found: &FoundKey) -> Standing {
-        if let Some(what) = (self.example)(&found.key) {
-            return Standing::Example(what);
-        }
         let fingerprint = Fingerprint::of(&found.key);
+        if let Some(seen) = self.examples.find(&fingerprint) {
+            return Standing::Example(format!("its private half is public: {seen}"));
+        }
         let trusted: Vec<Role> =
             Role::ALL.into_iter().filter(|role| self.is_trusted(*role, &found.key)).collect();
         if !trusted.is_empty() {

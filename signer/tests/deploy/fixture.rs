@@ -8,7 +8,7 @@ use crate::common::{
 use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::OnceLock,
+    sync::{Mutex, OnceLock},
 };
 
 pub(crate) const ROLES: [&str; 4] = ["bootloader", "fit", "rootfs", "update"];
@@ -77,6 +77,9 @@ pub(crate) struct Deploy {
     pub(crate) bench: Bench,
     release: bool,
 }
+
+/// The token of [`Deploy::release`], for signing more.
+static TOKEN: OnceLock<Option<TestToken>> = OnceLock::new();
 
 /// Who signs.
 pub(crate) struct Signer<'a> {
@@ -162,6 +165,20 @@ impl Deploy {
         self.write(name, bytes);
     }
 
+    /// A copy of the release directory whose artifacts hold what `change` did to the inputs in `build`, signed anew.
+    pub(crate) fn release_of(change: &str) -> Option<Self> {
+        static TURN: Mutex<()> = Mutex::new(());
+        let deploy = Self::release()?;
+        deploy.sh(change);
+        let token = TOKEN.get()?.as_ref()?;
+        // SoftHSMv2 loses its token now and then while another process logs in.
+        let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        deploy.sh("rm -r deploy; mkdir deploy");
+        sign_all(&deploy, &Signer { bench: &deploy.bench, token: Some(token) });
+        deploy.sh("cp build/data.squashfs deploy/");
+        Some(deploy)
+    }
+
     /// Adds lines to the policy.
     pub(crate) fn policy(&self, lines: &str) {
         let mut text = String::from_utf8(self.bench.read("hsmsign.yaml")).unwrap();
@@ -185,15 +202,15 @@ fn make_dev() -> Option<Deploy> {
 fn make_release() -> Option<Deploy> {
     let deploy = Deploy { bench: Bench::new(), release: true };
     inputs(&deploy)?;
-    let token = TestToken::softhsm()?;
-    release_policy(&deploy, &token);
+    let token = TOKEN.get_or_init(TestToken::softhsm).as_ref()?;
+    release_policy(&deploy, token);
     // What another developer's machine would make of the same build.
-    deploy.bench.tool(Path::new("/bin/sh"), &["-ec", "cp hsmsign.yaml both.yaml"]);
     let dev = Signer { bench: &deploy.bench, token: None };
     dev.run(&["keys", "certificate", "--role", "update", "-o", "dev-update.pem"]);
     dev.run(&["keys", "certificate", "--role", "rootfs", "-o", "dev-rootfs.pem"]);
-    sign_all(&deploy, &Signer { bench: &deploy.bench, token: Some(&token) });
-    spares(&deploy, &Signer { bench: &deploy.bench, token: Some(&token) }, &dev);
+    let signer = Signer { bench: &deploy.bench, token: Some(token) };
+    sign_all(&deploy, &signer);
+    spares(&deploy, &signer, &dev);
     Some(deploy)
 }
 
@@ -400,14 +417,6 @@ fn spares(deploy: &Deploy, release: &Signer<'_>, dev: &Signer<'_>) {
     deploy.sh("cp build/u-boot.dtb spare/u-boot-dev.dtb; cp build/u-boot-spl.dtb spare/u-boot-spl-dev.dtb");
     dev.run(&["sign", "bootloader", "--control-dtb", "spare/u-boot-dev.dtb"]);
     dev.run(&["sign", "bootloader", "--spl-dtb", "spare/u-boot-spl-dev.dtb"]);
-    // Dev beside release: hsmsign itself would replace one by the other.
-    deploy.sh(
-        "dtc -q -I dtb -O dts spare/u-boot-dev.dtb | sed -n '/key-hsmsign-dev-fit {/,/};/p' > spare/dev-node
-         dtc -q -I dtb -O dts deploy/u-boot.dtb | sed '/key-hsmsign-release-fit {/{
-           r spare/dev-node
-           N
-         }' > spare/both.dts || true",
-    );
 }
 
 /// A program of another maker, which says whether it accepts.

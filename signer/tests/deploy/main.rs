@@ -10,6 +10,7 @@
 )]
 
 mod accepted;
+mod anchors;
 #[path = "../common/mod.rs"]
 mod common;
 mod fixture;

@@ -6,7 +6,7 @@ mod walk;
 use super::{Context, options::TrustArgs, trust_file};
 use crate::{
     config::Config,
-    crypto::{Fingerprint, PublicKey},
+    crypto::Fingerprint,
     error::Error,
     format::{Source, verity::Work},
     gate::{self, GateReport, Item, RoleTrust, Trust, Unreadable},
@@ -47,7 +47,7 @@ pub(super) fn verify(context: &Context<'_>, args: &VerifyDeployArgs) -> Result<(
     let given = given(context, &args.trust)?;
     let trust = trust(context, &given)?;
     let found = walk::walk(&args.directory)?;
-    let total: u64 = found.iter().filter_map(|f| f.source.as_ref()).map(Source::len_bytes).sum();
+    let total: u64 = found.iter().filter_map(|f| f.source.as_deref()).map(Source::len_bytes).sum();
     let items: Vec<Item<'_>> = found.iter().map(walk::Found::item).collect();
 
     let rehearsal = !trust.dev && context.config().release.as_ref().is_some_and(|r| r.rehearsal);
@@ -123,7 +123,7 @@ fn given<'a>(context: &Context<'_>, args: &'a TrustArgs) -> Result<Given<'a>, Er
     Ok(given)
 }
 
-fn trust<'a>(context: &Context<'_>, given: &Given<'_>) -> Result<Trust<'a>, Error> {
+fn trust(context: &Context<'_>, given: &Given<'_>) -> Result<Trust, Error> {
     let mut roles: BTreeMap<Role, RoleTrust> = BTreeMap::new();
     for role in Role::ALL {
         let mut trust = RoleTrust::default();
@@ -145,7 +145,7 @@ fn trust<'a>(context: &Context<'_>, given: &Given<'_>) -> Result<Trust<'a>, Erro
         roles,
         dev: given.dev,
         known_dev: if given.dev { BTreeSet::new() } else { known_dev(context) },
-        example: &|_: &PublicKey| None,
+        examples: context.examples().clone(),
         at: SystemTime::now(),
     })
 }

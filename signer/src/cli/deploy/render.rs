@@ -68,7 +68,9 @@ pub(super) fn human(report: &GateReport) -> String {
 
 /// One line why it fails.
 pub(super) fn why(report: &GateReport) -> String {
-    let failed: Vec<&FileReport> = report.files.iter().filter(|f| f.verdict == Verdict::Fail).collect();
+    let mut failed: Vec<&FileReport> = report.files.iter().filter(|f| f.verdict == Verdict::Fail).collect();
+    // The gravest first.
+    failed.sort_by_key(|f| f.problems.iter().map(|p| p.kind).min());
     match failed.as_slice() {
         [] => match report.chain.iter().find(|link| link.state == LinkState::Broken) {
             Some(link) => format!("{}: {}", link.by, link.detail),

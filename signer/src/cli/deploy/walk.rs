@@ -1,6 +1,7 @@
 //! Everything that lies in a deploy directory.
 
 use crate::{
+    content::Window,
     error::Error,
     format::Source,
     gate::{Item, Kind, Problem, ProblemKind, recognise},
@@ -9,6 +10,7 @@ use crate::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use walkdir::WalkDir;
 
@@ -22,7 +24,7 @@ pub(super) struct Found {
     kind: Kind,
     problem: Option<Problem>,
     /// Kept open for what has to be judged.
-    pub(super) source: Option<FileSource>,
+    pub(super) source: Option<Arc<FileSource>>,
 }
 
 impl Found {
@@ -31,7 +33,8 @@ impl Found {
             path: self.path.clone(),
             aliases: self.aliases.clone(),
             kind: self.kind.clone(),
-            source: self.source.as_ref().map(|s| s as &dyn Source),
+            source: self.source.as_deref().map(|s| s as &dyn Source),
+            window: self.source.as_ref().map(|s| Window::new(Arc::<FileSource>::clone(s))),
             problem: self.problem.clone(),
         }
     }
@@ -82,7 +85,7 @@ fn file(path: &Path, name: String) -> Result<Found, Error> {
     let source = FileSource::open(path)?;
     let kind = recognise(&source, &name).map_err(Error::malformed(path))?;
     let keep = !matches!(kind, Kind::ByProduct(_));
-    Ok(Found { path: name, aliases: Vec::new(), kind, problem: None, source: keep.then_some(source) })
+    Ok(Found { path: name, aliases: Vec::new(), kind, problem: None, source: keep.then(|| Arc::new(source)) })
 }
 
 fn by_product(path: String, kind: Kind, problem: Option<Problem>) -> Found {
