@@ -323,10 +323,10 @@ class Bench:
                       f'      uri: "pkcs11:token=rehearsal;object={role}-1"',
                       f'      pins: ["sha256:{digest(spki)}"]',
                       f"      certificate: {cert.name}", "      accept: [imported]"]
-        # The gate does not look into FAT, and the FIT in it lies beside it too
+        # What the gate does not look into: FAT, and a disk's bytes outside of its partitions. All lies beside it too
         lines += ["gate:", "  allow:"]
-        for path in ("boot.vfat", "disk.img:partition 1"):
-            lines += [f'    - path: "{path}"', '      reason: "holds image.itb, which lies beside it"']
+        for path, what in (("boot.vfat", "image.itb"), ("disk.img:partition 1", "image.itb"), ("disk.img", "u-boot.bin")):
+            lines += [f'    - path: "{path}"', f'      reason: "holds {what}, which lies beside it"']
         (base / "hsmsign.yaml").write_text("\n".join(lines) + "\n")
         module = next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so",
                                   str(self.out / "host/lib/softhsm/libsofthsm2.so")) if os.path.exists(p))
