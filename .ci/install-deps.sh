@@ -51,6 +51,10 @@ judges  libengine-pkcs11-openssl           lets mkimage sign over PKCS#11, to co
 judges  libclang-14-dev                    bindgen in kryoptic, a fourth PKCS#11 module
 judges  libsqlite3-dev                     kryoptic's token storage
 judges  strace                             sees that no PIN is written or passed on
+judges  openssh-server                     forwards the agent's socket, by pipes, without a port
+judges  openssh-client                     the other end of that
+judges  util-linux                         unshare and setpriv: other users, no network
+judges  systemd                            judges the units, and hands sockets over
 judges  shellcheck                         checks the shell scripts
 LIST
 }

@@ -70,11 +70,22 @@ static int tries(int wrong, int right)
 }
 #endif
 
+/* `switched`: the files TOLD.pulled, TOLD.hang and TOLD.refuse switch quirks on and off while a process runs. */
+static int switched(const char *name)
+{
+	char path[4096];
+
+	snprintf(path, sizeof(path), "%s.%s", TOLD, name);
+	return has("switched") && access(path, F_OK) == 0;
+}
+
 static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *pin, unsigned long len)
 {
 	CK_RV rv;
 
 	tell("login");
+	if (switched("refuse"))
+		return CKR_PIN_INCORRECT;
 	if (user == CKU_CONTEXT_SPECIFIC && has("context-refused"))
 		return CKR_PIN_INCORRECT;
 #ifdef TRIES
@@ -98,9 +109,34 @@ static CK_RV logout(CK_SESSION_HANDLE session)
 	return real->C_Logout(session);
 }
 
+/* Sessions that were open when the token was pulled out stay dead when it is back. */
+static unsigned long pulls, opened_after[4096];
+static int is_out;
+
+static int out(void)
+{
+	if (!switched("pulled"))
+		return is_out = 0;
+	if (!is_out)
+		pulls++;
+	return is_out = 1;
+}
+
+static CK_RV open_session(CK_SLOT_ID slot, unsigned long flags, void *data, CK_NOTIFY notify, CK_SESSION_HANDLE *session)
+{
+	CK_RV rv = out() ? CKR_TOKEN_NOT_PRESENT : real->C_OpenSession(slot, flags, data, notify, session);
+
+	if (rv == CKR_OK)
+		opened_after[*session % 4096] = pulls;
+	return rv;
+}
+
 static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 {
-	CK_RV rv = real->C_GetTokenInfo(slot, info);
+	CK_RV rv = out() ? CKR_TOKEN_NOT_PRESENT : real->C_GetTokenInfo(slot, info);
+
+	if (rv != CKR_OK)
+		return rv;
 
 	info->flags &= ~(CK_FLAGS)(CKF_USER_PIN_COUNT_LOW | CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED);
 #ifdef TRIES
@@ -152,8 +188,10 @@ static CK_RV sign_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_OB
 {
 	if (has("hashed-alone") && (mechanism->mechanism == CKM_RSA_PKCS || mechanism->mechanism == CKM_RSA_PKCS_PSS))
 		return CKR_MECHANISM_INVALID;
-	if (has("removed"))
+	if (has("removed") || out())
 		return CKR_DEVICE_REMOVED;
+	if (has("switched") && opened_after[session % 4096] != pulls)
+		return CKR_SESSION_HANDLE_INVALID;
 	return real->C_SignInit(session, mechanism, key);
 }
 
@@ -181,6 +219,8 @@ static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, unsigned long 
 		*len += 16;
 		return rv;
 	}
+	while (signature && switched("hang"))
+		usleep(20000);
 	rv = real->C_Sign(session, data, data_len, signature, len);
 	if (has("flip") && signature && rv == CKR_OK)
 		signature[*len - 1] ^= 1;
@@ -210,6 +250,7 @@ CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
 	own.C_Login = login;
 	own.C_Logout = logout;
 	own.C_GetTokenInfo = token_info;
+	own.C_OpenSession = open_session;
 	own.C_GetAttributeValue = attributes;
 	own.C_SignInit = sign_init;
 	own.C_Sign = sign;
