@@ -10,6 +10,7 @@ use crate::{
     config::Allowed,
     report::{Report, Verdict},
 };
+use std::collections::HashMap;
 
 impl Gate<'_> {
     /// The report, with the policy's exceptions applied.
@@ -68,20 +69,18 @@ impl Gate<'_> {
 
     /// Entries in the order of paths, each followed by what lies in it.
     fn order(&self) -> Vec<usize> {
+        let mut within: HashMap<Option<usize>, Vec<usize>> = HashMap::new();
+        for (index, entry) in self.entries.iter().enumerate() {
+            within.entry(entry.container).or_default().push(index);
+        }
+        let mut stack = within.remove(&None).unwrap_or_default();
+        stack.sort_by(|a, b| self.path_of(*b).cmp(self.path_of(*a)));
         let mut order = Vec::new();
-        let mut top: Vec<usize> = self.within(None);
-        top.sort_by(|a, b| self.path_of(*a).cmp(self.path_of(*b)));
-        let mut stack: Vec<usize> = top.into_iter().rev().collect();
         while let Some(index) = stack.pop() {
             order.push(index);
-            stack.extend(self.within(Some(index)).into_iter().rev());
+            stack.extend(within.remove(&Some(index)).unwrap_or_default().into_iter().rev());
         }
         order
-    }
-
-    fn within(&self, container: Option<usize>) -> Vec<usize> {
-        let entries = self.entries.iter().enumerate();
-        entries.filter(|(_, e)| e.container == container).map(|(index, _)| index).collect()
     }
 
     fn path_of(&self, index: usize) -> &str {

@@ -170,3 +170,14 @@ fn a_detached_signature_covers_any_file() {
     deploy.write("program.elf", b"\x7fELF\x02\x01\x01 and so forth");
     deploy.refuses("no trusted key made this signature of program.elf");
 }
+
+#[test]
+fn directories_may_hold_more_files_than_a_process_may_open_at_once() {
+    let Some(deploy) = Deploy::dev() else { return };
+    deploy.sh(
+        "mkdir deploy/many; for i in $(seq 400); do printf '\\001\\002\\000%d' $i > deploy/many/$i.bin; done",
+    );
+    let binary = env!("CARGO_BIN_EXE_hsmsign");
+    let gate = format!("ulimit -S -n 100; {binary} --dev-dir .hsmsign verify deploy deploy");
+    deploy.sh(&gate).says("not recognised: nothing here says what it is");
+}

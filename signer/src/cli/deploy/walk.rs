@@ -7,6 +7,7 @@ use crate::{
     gate::{Item, Kind, Problem, ProblemKind, recognise},
     io::FileSource,
 };
+use rustix::process::{Resource, Rlimit};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -52,6 +53,7 @@ pub(super) fn walk(directory: &Path) -> Result<Vec<Found>, Error> {
         let not = std::io::Error::other("it is no directory");
         return Err(Error::file("walk", directory)(not));
     }
+    open_many();
     let mut files: BTreeMap<PathBuf, Found> = BTreeMap::new();
     let mut links: Vec<(PathBuf, String)> = Vec::new();
     for entry in WalkDir::new(&root).sort_by_file_name() {
@@ -79,6 +81,16 @@ pub(super) fn walk(directory: &Path) -> Result<Vec<Found>, Error> {
         follow(&root, &path, name, &mut files);
     }
     Ok(files.into_values().collect())
+}
+
+/// Every artifact stays open until it is judged; a directory may hold more than the usual limit of 1024.
+fn open_many() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // If that is refused, opening the file too many says so.
+    let _ = rustix::process::setrlimit(
+        Resource::Nofile,
+        Rlimit { current: limit.maximum, maximum: limit.maximum },
+    );
 }
 
 fn file(path: &Path, name: String) -> Result<Found, Error> {
