@@ -39,6 +39,9 @@ judges  zip                                packs what `scan` looks into, like th
 judges  bzip2                              packs what `scan` looks into
 judges  xz-utils                           packs what `scan` looks into
 judges  zstd                               packs what `scan` looks into
+judges  putty-tools                        puttygen: keys in PuTTY's form, for `scan`
+judges  openssh-client                     ssh-keygen: keys in OpenSSH's form, for `scan`
+judges  ripgrep                            what `scan`'s speed is compared with
 judges  lz4                                packs what `scan` looks into
 judges  p11-kit                            PKCS#11 over a socket: a module that is not SoftHSM
 judges  p11-kit-modules                    p11-kit-client.so, the other end of that socket

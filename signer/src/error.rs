@@ -74,6 +74,9 @@ pub enum Error {
         /// The first failed check.
         reason: String,
     },
+    /// `scan` found something; the findings have been printed.
+    #[error("{0}")]
+    Findings(String),
     /// A file cannot be read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     File {
@@ -114,7 +117,7 @@ impl Error {
             Self::Agent(e) => e.exit(),
             Self::Malformed { source, .. } if source.is_read() => Exit::File,
             Self::Malformed { .. } => Exit::Malformed,
-            Self::Verification { .. } => Exit::Verification,
+            Self::Verification { .. } | Self::Findings(_) => Exit::Verification,
             Self::File { .. } => Exit::File,
         }
     }
@@ -144,6 +147,9 @@ impl Error {
             Self::Malformed { source, .. } => source.hint(),
             Self::File { action, path, source } => file_hint(action, path, source.kind()),
             Self::Verification { .. } => None,
+            Self::Findings(_) => {
+                Some("what is meant to be there goes on the allow-list, see docs/scan.md".into())
+            }
         }
     }
 }

@@ -14,6 +14,7 @@
 //! * [`agent`]: holds release keys for builds, which ask it over a Unix socket.
 //! * [`config`]: `hsmsign.yaml` and the host settings.
 //! * [`gate`]: the release gate: recognises artifacts, judges them and the chain of trust between them.
+//! * [`scan`]: private keys, PINs and example keys in whatever `content` shows.
 //! * [`io`]: bounded reads of files; whole outputs or none.
 //! * [`cli`]: one file per subcommand, each a flow read from top to bottom.
 
@@ -33,6 +34,7 @@ pub mod key;
 pub mod policy;
 pub mod report;
 pub mod request;
+pub mod scan;
 pub mod vocabulary;
 
 #[cfg(test)]

@@ -68,3 +68,60 @@ impl std::str::FromStr for Role {
             .ok_or_else(|| format!("unknown role `{name}`; roles are bootloader, fit, rootfs, update"))
     }
 }
+
+/// What `scan` finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeakKind {
+    /// A private key that anyone who has the file can use.
+    PrivateKey,
+    /// A private key behind a password.
+    EncryptedPrivateKey,
+    /// A key store with a private key: PKCS#12, Java.
+    KeyStore,
+    /// An AES key in swupdate's form.
+    AesKey,
+    /// A software token's key.
+    Token,
+    /// A PIN.
+    Pin,
+    /// The public half of a key whose private half is published.
+    ExampleKey,
+    /// Something that could not be looked into.
+    NotLookedInto,
+}
+
+impl LeakKind {
+    /// Every kind.
+    pub const ALL: [Self; 8] = [
+        Self::PrivateKey,
+        Self::EncryptedPrivateKey,
+        Self::KeyStore,
+        Self::AesKey,
+        Self::Token,
+        Self::Pin,
+        Self::ExampleKey,
+        Self::NotLookedInto,
+    ];
+
+    /// The name used in allow-lists and in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PrivateKey => "private-key",
+            Self::EncryptedPrivateKey => "encrypted-private-key",
+            Self::KeyStore => "key-store",
+            Self::AesKey => "aes-key",
+            Self::Token => "token",
+            Self::Pin => "pin",
+            Self::ExampleKey => "example-key",
+            Self::NotLookedInto => "not-looked-into",
+        }
+    }
+}
+
+impl std::fmt::Display for LeakKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.name())
+    }
+}

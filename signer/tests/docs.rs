@@ -135,6 +135,7 @@ const RESULTS: &[(&str, &str, &str)] = &[
     ("sign swu", "src/cli/swu/sign.rs", "Signed"),
     ("sign blob", "src/cli/blob.rs", "Signed"),
     ("agent --status", "src/agent/protocol.rs", "Status"),
+    ("scan", "src/cli/scan.rs", "ScanResult"),
     ("verify fit, bootloader, rootfs, swu, blob", "src/report.rs", "Report"),
     ("verify deploy", "src/gate/outcome.rs", "GateReport"),
 ];
@@ -276,6 +277,8 @@ fn json_type(
         "(u64, u64)" => "array of 2 numbers".into(),
         "Role" => "`bootloader`, `fit`, `rootfs`, `update`".into(),
         "Mode" => "`off`, `dev`, `release`".into(),
+        // The text of the field names them.
+        "LeakKind" | "Fingerprint" => "string".into(),
         "Verdict" => "`pass`, `warn`, `fail`".into(),
         "State" => "`signed`, `covered`, `part`, `excepted`, `by-product`, `failed`".into(),
         "LinkState" => "`holds`, `missing`, `broken`".into(),

@@ -2,7 +2,7 @@
 
 use super::{
     agent, audit, blob, bootloader, completions, deploy, doctor, fit, init, keys, options::Global, rootfs,
-    swu,
+    scan, swu,
 };
 use clap::{Parser, Subcommand};
 
@@ -18,7 +18,7 @@ use clap::{Parser, Subcommand};
     after_long_help = "Examples:\n  hsmsign init\n  hsmsign sign fit fitImage -o fitImage.signed --control-dtb u-boot.dtb\n  \
                   hsmsign verify fit fitImage.signed\n  hsmsign doctor\n\n\
                   Exit codes: 0 done, 1 internal fault, 2 usage, 3 configuration (also doctor with findings), 4 refused by \
-                  policy (also keys check), 5 token, PIN or agent, 6 malformed artifact, 7 verification failed (also audit verify), 8 file access."
+                  policy (also keys check), 5 token, PIN or agent, 6 malformed artifact, 7 verification failed (also audit verify, and scan with findings), 8 file access."
 )]
 pub struct Cli {
     /// Options that every command takes.
@@ -50,6 +50,8 @@ pub enum Command {
     Verify(Verify),
     /// Hold the release tokens, and sign for builds that ask over a Unix socket
     Agent(agent::AgentArgs),
+    /// Find private keys, PINs and example keys in trees, archives and images
+    Scan(scan::ScanArgs),
     /// Print a shell's completions
     Completions(completions::CompletionsArgs),
     /// Write man pages

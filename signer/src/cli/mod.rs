@@ -19,6 +19,7 @@ mod output;
 mod overwrite;
 mod release;
 mod rootfs;
+mod scan;
 mod settings;
 mod swu;
 mod trust_file;
@@ -56,6 +57,7 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
         Command::Doctor(_) => return doctor::run(&cli.global, given, output),
         Command::Agent(args) => return agent::run(cli.global, given, args, output),
         Command::Audit(command) => return audit::run(&cli.global, given, command, output),
+        Command::Scan(args) => return scan::run(&cli.global, given, args, output),
         Command::Keys(_) | Command::Sign(_) | Command::Verify(_) => {}
     }
     let context = Context::new(&cli.global, given, output)?;
@@ -65,6 +67,7 @@ fn run(cli: Cli, given: &settings::Given, output: &Output) -> Result<(), Error> 
         | Command::Doctor(_)
         | Command::Agent(_)
         | Command::Audit(_)
+        | Command::Scan(_)
         | Command::Completions(_)
         | Command::Man(_) => Ok(()),
         Command::Keys(command) => keys::run(&context, &command),

@@ -93,6 +93,17 @@ impl Output {
         }
     }
 
+    /// Bytes done, where nobody knows how many there will be: drawn on a terminal, absent from logs.
+    #[must_use]
+    pub fn progress_unbounded(&self, what: &str) -> ProgressBar {
+        let bar = self.progress(what, 0);
+        bar.unset_length();
+        if let Ok(style) = ProgressStyle::with_template("{msg} {bytes} {bytes_per_sec}") {
+            bar.set_style(style);
+        }
+        bar
+    }
+
     /// A progress bar over bytes: drawn on a terminal, absent from logs.
     #[must_use]
     pub fn progress(&self, what: &str, total_bytes: u64) -> ProgressBar {

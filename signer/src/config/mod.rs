@@ -8,6 +8,7 @@ mod host;
 mod model;
 mod parse;
 mod place;
+mod scan;
 mod yaml;
 
 #[cfg(test)]
@@ -18,5 +19,8 @@ pub use allow::{Allowed, Pattern};
 pub use blocklist::Blocklist;
 pub use error::{ConfigError, Fault};
 pub use host::{HostConfig, HostToken, PinSource};
-pub use model::{Config, GateSettings, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat};
+pub use model::{
+    Config, GateSettings, ReleaseKey, ReleaseSettings, RoleSettings, Roles, ScanSettings, UpdateFormat,
+};
 pub use place::{Excerpt, Place, Step};
+pub use scan::ScanAllowed;

@@ -1,6 +1,6 @@
 //! What `hsmsign.yaml` says, checked and with defaults filled in.
 
-use super::Allowed;
+use super::{Allowed, ScanAllowed};
 use crate::{
     crypto::{Fingerprint, HashAlgorithm, KeyType, Scheme, SignatureAlgorithm},
     vocabulary::Role,
@@ -18,6 +18,8 @@ pub struct Config {
     pub release: Option<ReleaseSettings>,
     /// What the release gate lets pass by name.
     pub gate: GateSettings,
+    /// What `scan` lets pass by name.
+    pub scan: ScanSettings,
 }
 
 impl Default for Config {
@@ -28,6 +30,7 @@ impl Default for Config {
             roles: Roles::default(),
             release: None,
             gate: GateSettings::default(),
+            scan: ScanSettings::default(),
         }
     }
 }
@@ -143,4 +146,11 @@ pub struct ReleaseKey {
 pub struct GateSettings {
     /// Files of a deploy directory that may be unsigned, or may be of a kind that cannot be checked.
     pub allow: Vec<Allowed>,
+}
+
+/// The `scan` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanSettings {
+    /// Findings that are meant to be where they are.
+    pub allow: Vec<ScanAllowed>,
 }

@@ -1,9 +1,11 @@
 //! Text of `hsmsign.yaml` to [`Config`].
 
 use super::{
-    Allowed, Config, GateSettings, Pattern, ReleaseKey, ReleaseSettings, RoleSettings, Roles, UpdateFormat,
+    Allowed, Config, GateSettings, Pattern, ReleaseKey, ReleaseSettings, RoleSettings, Roles, ScanSettings,
+    UpdateFormat,
     error::Fault,
     place::Step,
+    scan::{self, RawScan},
     yaml::{self, Parsed},
 };
 use crate::{
@@ -29,6 +31,8 @@ struct RawConfig {
     release: Option<RawRelease>,
     #[serde(default)]
     gate: RawGate,
+    #[serde(default)]
+    scan: RawScan,
 }
 
 #[derive(Default, Deserialize)]
@@ -115,7 +119,8 @@ impl Config {
         }
         let release = raw.release.map(|raw| release_settings(text, raw)).transpose()?;
         let gate = GateSettings { allow: allowed(text, "gate", raw.gate.allow)? };
-        Ok(Self { product: raw.product.0.0, roles, release, gate })
+        let scan = ScanSettings { allow: scan::section(text, raw.scan)? };
+        Ok(Self { product: raw.product.0.0, roles, release, gate, scan })
     }
 }
 
@@ -313,7 +318,7 @@ impl FromStr for Product {
 }
 
 /// Why something is excepted.
-struct Reason(String);
+pub(super) struct Reason(pub(super) String);
 
 impl FromStr for Reason {
     type Err = String;

@@ -3,6 +3,7 @@
 mod area;
 mod atomic;
 mod file_source;
+mod files;
 mod kept;
 mod lock;
 mod owner;
@@ -11,6 +12,7 @@ mod private;
 pub use area::FileArea;
 pub use atomic::AtomicFile;
 pub use file_source::{FileSource, Prefix};
+pub use files::{Found, each_file};
 pub use kept::Kept;
 pub use lock::{lock, unlock};
 pub use owner::is_own_or_roots;

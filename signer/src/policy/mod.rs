@@ -47,7 +47,7 @@ impl Policy {
     ///
     /// [`Refusal::NoReleaseSection`] in release mode without release settings.
     pub fn new(mode: Mode, config: Config) -> Result<Self, Refusal> {
-        let Config { product: _, roles, release, gate: _ } = config;
+        let Config { product: _, roles, release, gate: _, scan: _ } = config;
         match mode {
             Mode::Off => Ok(Self::Off),
             Mode::Dev => {
