@@ -20,11 +20,12 @@ type Row = fn(&rows::Inputs) -> Option<Vec<Ratio>>;
 fn main() -> ExitCode {
     // cargo adds `--bench`; what remains selects rows.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let rows: [(&str, Row); 5] = [
+    let rows: [(&str, Row); 6] = [
         ("version", rows::version),
         ("fit", rows::fit),
         ("verity", rows::verity),
         ("swu", rows::swu),
+        ("scan", rows::scan),
         ("fsync", rows::fsync),
     ];
     let inputs = rows::Inputs::new();

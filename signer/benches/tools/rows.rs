@@ -1,7 +1,9 @@
 //! The comparisons, one function each. A tool that is missing is told, and its row left out.
 
-use super::measure::{Cost, PAIRS, Ratio, pairs, random_file, run};
+use super::measure::{Cost, PAIRS, Ratio, pairs, random_file, run, run_to};
+use hsmsign::content::{HEAD_LEN_BYTES, Kind};
 use std::{
+    io::Read as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -243,4 +245,62 @@ fn update_key(inputs: &Inputs) -> String {
 fn softhsm() -> PathBuf {
     let places = ["/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/pkcs11/libsofthsm2.so"];
     places.map(PathBuf::from).into_iter().find(|p| p.is_file()).unwrap()
+}
+
+/// `scan` of 1 GiB of this machine's own programs, libraries and data, none of them a container, against
+/// ripgrep with one fixed string.
+pub(crate) fn scan(inputs: &Inputs) -> Option<Vec<Ratio>> {
+    let rg = tool("rg")?;
+    let tree = inputs.path("tree");
+    let mut len_bytes = plain_tree(&tree, GIB);
+    // A machine with little on it: once more the same, under another name.
+    let mut copies = 0;
+    while len_bytes < GIB && copies < 64 {
+        copies += 1;
+        let copy =
+            Command::new("cp").arg("-r").arg(tree.join("usr")).arg(tree.join(format!("{copies}"))).status();
+        assert!(copy.is_ok_and(|status| status.success()));
+        len_bytes += plain_tree_len(&tree.join(format!("{copies}")));
+    }
+    // Programs of a machine may carry keys (7); ripgrep ends with 1 if nothing has its string.
+    let ours = || run_to(inputs.hsmsign().args(["-q", "scan", "tree"]), &[0, 7]);
+    let theirs =
+        || run_to(inputs.command(&rg).args(["-a", "-uuu", "-c", "no file has this string", "tree"]), &[0, 1]);
+    let (ours, theirs) = pairs(ours, theirs);
+    let _ = std::fs::remove_dir_all(&tree);
+    let what = "scan 1 GiB, beside `rg -a -uuu -c`";
+    Some(vec![Ratio::wall(what, &ours, &theirs, 2.0), Ratio::peak(what, &ours, &theirs, None)])
+}
+
+/// Copies files that hold no others from `/usr` to `tree`, up to `limit_bytes`; how many bytes they have.
+fn plain_tree(tree: &Path, limit_bytes: u64) -> u64 {
+    let mut len_bytes = 0;
+    for place in ["/usr/bin", "/usr/lib", "/usr/share"] {
+        for entry in walkdir::WalkDir::new(place).sort_by_file_name().into_iter().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            if !metadata.is_file() || metadata.len() > 64 * MIB || !is_plain(entry.path()) {
+                continue;
+            }
+            let to = tree.join(entry.path().strip_prefix("/").unwrap());
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            if std::fs::copy(entry.path(), to).is_ok() {
+                len_bytes += metadata.len();
+            }
+            if len_bytes >= limit_bytes {
+                return len_bytes;
+            }
+        }
+    }
+    len_bytes
+}
+
+fn plain_tree_len(tree: &Path) -> u64 {
+    let entries = walkdir::WalkDir::new(tree).into_iter().flatten();
+    entries.filter_map(|e| e.metadata().ok()).filter(|m| m.is_file()).map(|m| m.len()).sum()
+}
+
+fn is_plain(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = std::fs::File::open(path).and_then(|f| f.take(HEAD_LEN_BYTES as u64).read_to_end(&mut head));
+    read.is_ok() && Kind::of(&head).is_none()
 }
