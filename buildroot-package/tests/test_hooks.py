@@ -323,19 +323,32 @@ class BadInput(Hooks):
 
 class Gate(Hooks):
     def gate(self, **env):
-        return self.run_script(verb="gate", MODE="release", POLICY=self.dir / "hsmsign.yaml", env=env)
+        return self.run_script(verb="gate", MODE="release", POLICY=self.dir / "hsmsign.yaml",
+                               env={"FAKE_HELP": "  scan  y\\n", **env})
 
-    def test_checks_that_are_not_there_are_named(self):
-        done = self.gate()
-        self.assertEqual(done.returncode, 0)
-        self.assertIn("no 'verify deploy'", done.stdout)
-        self.assertIn("no 'scan'", done.stdout)
+    def test_both_checks_run_over_the_images(self):
+        self.assertEqual(self.gate().returncode, 0)
+        self.assertEqual([c.split("hsmsign.yaml ")[1] for c in self.calls()],
+                         ["--help", f"verify deploy --trust release {self.images}", f"scan {self.images}"])
 
     def test_findings_fail_the_build(self):
-        both = "  deploy  x\\n  scan  y\\n"
-        self.assertEqual(self.gate(FAKE_HELP=both).returncode, 0)
-        self.assertEqual(self.gate(FAKE_HELP=both, FAKE_GATE="7").returncode, 7)
-        self.assertEqual(self.gate(FAKE_HELP=both, FAKE_SCAN="7").returncode, 7)
+        for findings, words in (({"FAKE_GATE": "7"}, "the release gate found"),
+                                ({"FAKE_SCAN": "7"}, "the leak scan found"),
+                                ({"FAKE_GATE": "7", "FAKE_SCAN": "7"}, "the release gate and the leak scan found")):
+            with self.subTest(words):
+                done = self.gate(**findings)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(words, done.stderr)
+                self.assertIn(" scan ", self.calls()[-1])
+
+    def test_a_tool_without_the_gate_does_not_pass(self):
+        """An old archive may be one; what is not checked must not count as checked."""
+        self.assertNotEqual(self.gate(FAKE_GATE="2").returncode, 0)
+
+    def test_a_scan_that_is_not_there_is_named(self):
+        done = self.gate(FAKE_HELP="")
+        self.assertEqual(done.returncode, 0)
+        self.assertIn("no 'scan'", done.stdout)
 
 
 if __name__ == "__main__":
