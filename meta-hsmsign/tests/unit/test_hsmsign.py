@@ -401,6 +401,20 @@ class Documentation(unittest.TestCase):
         for name in self.variables():
             self.assertIn("%s[doc] = " % name, text)
 
+    def test_the_reference_has_every_default(self):
+        """Plain defaults word by word; what is computed stands in words there."""
+        reference = (LAYER.parent / "docs/yocto.md").read_text()
+        count = 0
+        for path in [LAYER / "conf/layer.conf", *LAYER.glob("classes-*/*.bbclass")]:
+            for name, default in re.findall(r'^(HSMSIGN_\w+) \?\?= "(.*)"$', path.read_text(), re.MULTILINE):
+                row = re.search(r"^\| `%s` \| (.*?) \|" % name, reference, re.MULTILINE).group(1)
+                if "${@" in default or name in ("HSMSIGN_KEY_IDENTITY", "HSMSIGN_ROOTFS_DESCRIPTION", "HSMSIGN_SOFTHSM"):
+                    self.assertFalse(row.startswith("–"), name)
+                    continue
+                self.assertEqual(row, "`%s`" % default if default else "–", name)
+                count += 1
+        self.assertGreater(count, 10)
+
     def test_the_reference_has_every_variable_and_no_other(self):
         reference = (LAYER.parent / "docs/yocto.md").read_text()
         table = set(re.findall(r"^\| `(HSMSIGN_\w+)` ", reference, re.MULTILINE))
