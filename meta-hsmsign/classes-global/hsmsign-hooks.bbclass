@@ -15,8 +15,8 @@ HSMSIGN_DEV_DIR[doc] = "Where dev mode keeps its keys, one set a build directory
 HSMSIGN_HOST_CONFIG ??= ""
 HSMSIGN_HOST_CONFIG[doc] = "This machine's settings for 'release': modules, PIN sources, agent. The PIN is never a variable."
 
-HSMSIGN_AGENT ??= ""
-HSMSIGN_AGENT[doc] = "Path of the agent's socket for 'release'. Empty: what the host settings say."
+HSMSIGN_AGENT ??= "${@'' if d.getVar('HSMSIGN_HOST_CONFIG') else '/run/hsmsign/agent.sock'}"
+HSMSIGN_AGENT[doc] = "Path of the agent's socket for 'release'. With HSMSIGN_HOST_CONFIG its default is empty: what the host settings say."
 
 HSMSIGN_SOFTHSM ??= ""
 HSMSIGN_SOFTHSM[doc] = "SoftHSMv2's module (libsofthsm2.so) for 'dev'. Empty: meta-oe's softhsm-native."

@@ -21,15 +21,15 @@ def call(variables, native_libraries, program="hsmsign"):
     """
     mode = variables["HSMSIGN_MODE"]
     command = ["env", "PSEUDO_UNLOAD=1"]
-    if mode == "release" and variables.get("HSMSIGN_AGENT"):
-        # The tool has no option for it.
-        command += ["HSMSIGN_AGENT=" + variables["HSMSIGN_AGENT"]]
     command += [program, "--mode", mode, "--config", variables["HSMSIGN_POLICY"]]
     if mode == "dev":
         module = variables.get("HSMSIGN_SOFTHSM") or os.path.join(native_libraries, "softhsm", "libsofthsm2.so")
         command += ["--dev-dir", variables["HSMSIGN_DEV_DIR"], "--softhsm", module]
-    elif variables.get("HSMSIGN_HOST_CONFIG"):
-        command += ["--host-config", variables["HSMSIGN_HOST_CONFIG"]]
+    else:
+        if variables.get("HSMSIGN_HOST_CONFIG"):
+            command += ["--host-config", variables["HSMSIGN_HOST_CONFIG"]]
+        if variables.get("HSMSIGN_AGENT"):
+            command += ["--agent", variables["HSMSIGN_AGENT"]]
     return command
 
 

@@ -64,7 +64,10 @@ def _check_file(name, value, line):
 
 
 def _check_agent(value):
-    line = 'HSMSIGN_AGENT = "/path/to/agent.sock", the socket that `hsmsign agent` listens on'
+    line = (
+        'HSMSIGN_AGENT = "/path/to/agent.sock", the socket that `hsmsign agent` listens on, or '
+        'HSMSIGN_HOST_CONFIG = "/etc/hsmsign/host.yaml" to sign without an agent'
+    )
     if not os.path.isabs(value):
         raise _wrong("HSMSIGN_AGENT", value, "not an absolute path", line)
     try:

@@ -18,6 +18,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -243,9 +244,7 @@ def rehearsal(build, name):
     pin.write_text(PIN + "\n")
     pin.chmod(0o600)
     host = build.home / "host.yaml"
-    host.write_text("version: 1\ntokens:\n  hsm:\n    module: %s\n    pin: { file: %s }\naudit: { log: %s }\n"
-                    % (os.path.realpath(softhsm()), pin, build.home / "audit.log") if os.environ.get("TEST_AUDIT") else
-                    "version: 1\ntokens:\n  hsm:\n    module: %s\n    pin: { file: %s }\n" % (os.path.realpath(softhsm()), pin))
+    host.write_text("version: 1\ntokens:\n  hsm:\n    module: %s\n    pin: { file: %s }\n" % (os.path.realpath(softhsm()), pin))
     host.chmod(0o600)
     lines = ['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % (place / "hsmsign.yaml"), 'HSMSIGN_HOST_CONFIG = "%s"' % host, *DEV[1:]]
     call = [os.environ["HSMSIGN_BINARY"], "--mode", "release", "--config", place / "hsmsign.yaml", "--host-config", host]
@@ -371,7 +370,7 @@ def part_canary(build):
     ran = build.build()
     check(ran >= 4, "nothing was signed, so this test cannot fail")
     judge(build, call, "release", build.top / "judge")
-    seen = subprocess.run(["grep", "-rlaF", "--exclude-dir=home", PIN, str(build.top)], stdout=subprocess.PIPE, text=True).stdout.split()
+    seen = pin_places(build)
     check(not seen, "the PIN stands in: %s" % seen)
     check(PIN in (build.home / "pin").read_text(), "the PIN's file is gone, so this test cannot fail")
     return "searched %s" % build.top
@@ -380,18 +379,20 @@ def part_canary(build):
 def part_errors(build):
     """Each mistake is one message that names the variable, when the configuration is read."""
     absent = "/nowhere/at-all"
+    release, _ = rehearsal(build, "release-one")
     cases = [
         (['HSMSIGN_MODE = "Dev"'], 'HSMSIGN_MODE = "Dev": unknown mode'),
         (['HSMSIGN_MODE = "release"'], "HSMSIGN_POLICY is not set; write HSMSIGN_POLICY ="),
         (['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % absent], 'HSMSIGN_POLICY = "%s": there is no such file' % absent),
         (['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % (LAYER / "conf/hsmsign/dev.yaml")], "no `release:` section"),
+        (['HSMSIGN_MODE = "release"', 'HSMSIGN_POLICY = "%s"' % (build.top / "release-one/hsmsign.yaml")],
+         'HSMSIGN_AGENT = "/run/hsmsign/agent.sock": no such file'),
         (['HSMSIGN_MODE = "dev"', 'HSMSIGN_SOFTHSM = "%s"' % absent], "HSMSIGN_SOFTHSM = "),
         (['HSMSIGN_MODE = "dev"', 'HSMSIGN_SOFTHSM = "%s"' % softhsm(), 'HSMSIGN_DEV_DIR = "/proc/hsmsign"'], 'HSMSIGN_DEV_DIR = "/proc/hsmsign"'),
         (['HSMSIGN_MODE = "dev"', 'HSMSIGN_PIN = "1234"'], "HSMSIGN_PIN: there is no variable for a PIN"),
         (['HSMSIGN_MODE = "dev"', 'HSMSIGN_HOOKS = "fit rootfs"'], "unknown hook `rootfs`"),
     ]
-    lines, _ = rehearsal(build, "release-one")
-    cases.append((lines + ['HSMSIGN_AGENT = "%s"' % absent], 'HSMSIGN_AGENT = "%s"' % absent))
+    cases.append((release + ['HSMSIGN_AGENT = "%s"' % absent], 'HSMSIGN_AGENT = "%s"' % absent))
     for lines, expected in cases:
         build.configure(*lines)
         seen = build.bitbake("-e", codes=None)
@@ -601,6 +602,70 @@ def part_gate(build):
     return "refused in release, said in dev"
 
 
+def part_agent(build):
+    """A release by the agent: the build knows neither module nor PIN, and no task has a network."""
+    build.from_nothing()
+    lines, call = rehearsal(build, "release-agent")
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="hsmsign-"))  # a socket's path may have 107 bytes
+    socket = directory / "agent.sock"
+    lines = [line for line in lines if not line.startswith("HSMSIGN_HOST_CONFIG")] + ['HSMSIGN_AGENT = "%s"' % socket]
+    build.configure(*lines, *common())
+    seen = build.bitbake("-e", codes=None)
+    check(seen.returncode != 0 and 'HSMSIGN_AGENT = "%s": no such file' % socket in seen.stdout, "without an agent:\n" + seen.stdout[-2000:])
+    agent = subprocess.Popen([str(c) for c in call] + ["agent", "--socket", str(socket)], env=build.environment(), stdin=subprocess.DEVNULL,
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not socket.exists() and agent.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.2)
+        check(socket.exists(), "the agent did not start")
+        # The build could not open the token if it wanted to.
+        hidden = build.home / "pin.hidden"
+        (build.home / "pin").rename(hidden)
+        (build.home / "host.yaml").rename(build.home / "host.hidden")
+        ran = build.build()
+        judge(build, [c for c in call[:5]] + ["--agent", socket], "release", build.top / "judge")
+        networks = subprocess.run(["grep", "-rlE", r"\[network\]", LAYER, "--include=*.bbclass", "--include=*.bb", "--include=*.inc"],
+                                  stdout=subprocess.PIPE, text=True).stdout
+        check(not networks, "a task asks for the network: " + networks)
+        check(not pin_places(build), "the PIN stands in: %s" % pin_places(build))
+    finally:
+        agent.terminate()
+        agent.communicate(timeout=30)
+    # The socket of an agent that has died: one message, and nothing is signed.
+    import socket as sockets
+    if not socket.exists():
+        dead = sockets.socket(sockets.AF_UNIX)
+        dead.bind(str(socket))
+        dead.close()
+    build.from_nothing()
+    seen = build.bitbake(*TARGETS, build.fit, codes=None)
+    errors = re.findall(r"^ERROR: .*hsmsign .* failed in mode release.*$", seen.stdout, re.MULTILINE)
+    check(seen.returncode != 0 and errors and "See HSMSIGN_AGENT" in seen.stdout, "with a dead agent:\n" + seen.stdout[-3000:])
+    shutil.rmtree(directory)
+    return "%d tasks; a dead agent gave %d message(s)" % (ran, len(errors))
+
+
+def part_wrongpin(build):
+    """A wrong PIN costs one try, however many tasks would sign."""
+    build.from_nothing()
+    lines, call = rehearsal(build, "release-wrong")
+    (build.home / "pin").write_text("wrong-0000\n")
+    build.configure(*lines, *common())
+    seen = build.bitbake("-k", *TARGETS, build.fit, codes=None)
+    check(seen.returncode != 0, "a wrong PIN was accepted")
+    rejected = len(set(re.findall(r"^ERROR: (\S+ \S+): .*?failed in mode release", seen.stdout, re.MULTILINE)))
+    tries = seen.stdout.count("CKR_PIN_INCORRECT")
+    run([*call, "keys", "unlatch"], build.top, build.environment(), codes=None)
+    check(1 <= tries <= 2, "%d tries\n%s" % (tries, seen.stdout[-4000:]))
+    return "%d task(s) failed, CKR_PIN_INCORRECT was said %d time(s)" % (rejected, tries)
+
+
+def pin_places(build):
+    return subprocess.run(["grep", "-rlaF", "--exclude-dir=home", "--exclude-dir=elsewhere", PIN, str(build.top)], stdout=subprocess.PIPE,
+                          text=True).stdout.split()
+
+
 def part_elsewhere(build):
     """A release in another directory, which has the developer's shared state: nothing of dev is restored, the payload is the same."""
     build.configure(*DEV, *common())
@@ -653,7 +718,7 @@ def part_checklayer(build):
     return " ".join(re.findall(r"(?:OK|Ran \d+ tests)[^\n]*", seen.stdout))
 
 
-PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_elsewhere, part_gate, part_overruled, part_own, part_initramfs, part_multiconfig,
+PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_initramfs, part_multiconfig,
          part_wic, part_uboot, part_notree, part_spl, part_source, part_checklayer]
 
 

@@ -196,7 +196,8 @@ class Command(Scratch):
 
     def test_release_knows_no_dev_directory(self):
         call = command.call(self.release(AGENT="/run/a", HOST_CONFIG="/etc/h"), "/lib")
-        self.assertEqual(call[:4], ["env", "PSEUDO_UNLOAD=1", "HSMSIGN_AGENT=/run/a", "hsmsign"])
+        self.assertEqual(call[:5], ["env", "PSEUDO_UNLOAD=1", "hsmsign", "--mode", "release"])
+        self.assertEqual(call[-4:], ["--host-config", "/etc/h", "--agent", "/run/a"])
         self.assertNotIn("--dev-dir", call)
         self.assertNotIn("--softhsm", call)
 
