@@ -88,8 +88,9 @@ python () {
         if rootfs:
             if bb.data.inherits_class('kernel-fit-image', d):
                 # Images are never in shared state. One that comes out otherwise when it is built again (a postprocess
-                # command with a time in it) must not meet a FIT with the root hash of the earlier one.
-                d.setVar('SSTATE_SKIP_CREATION', '1')
+                # command with a time in it) must not meet a FIT with the root hash of the earlier one. Only what is deployed: to
+                # package it anew would need the kernel's build directory, which shared state does not bring back.
+                d.setVar('SSTATE_SKIP_CREATION:task-deploy', '1')
             other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
             if other:
                 d.appendVarFlag(task, 'mcdepends', ' ' + hsmsign.hooks.multiconfig_dependency(d.getVar('BB_CURRENT_MC'), other, rootfs))
