@@ -22,12 +22,14 @@ nobody here (bison, autoconf, genimage). Distributions' cross compilers are refu
 """
 
 import hashlib
+import io
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 
@@ -209,7 +211,7 @@ class Bench:
             process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             os.set_blocking(process.stdout.fileno(), False)
-            text, end = "", time.time() + 120
+            text, end = "", time.time() + 900  # an emulated machine on a loaded one
             while time.time() < end and process.poll() is None:
                 text += (process.stdout.read() or b"").decode(errors="replace")
                 if re.search(rf"{done}|=> $|Bad Data Hash|can't get kernel|Failed to verify", text):
@@ -412,6 +414,12 @@ class Bench:
         code, key = self.run("openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256")
         must(code == 0, "openssl makes a key")
         yield "server.pem", key.encode(), "a private key"
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            member = tarfile.TarInfo("etc/server.pem")
+            member.size = len(key)
+            tar.addfile(member, io.BytesIO(key.encode()))
+        yield "backup.tar.gz", packed.getvalue(), "a private key in an archive, which the leak scan finds"
 
     def new_key(self):
         """Another key behind the same names, policy and mode."""
