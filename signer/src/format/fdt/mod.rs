@@ -17,7 +17,7 @@ mod write;
 
 pub use error::{FdtError, Problem};
 pub use tree::{Fdt, Node, NodeId, Property, Value};
-pub use write::{Chunk, Tail, Token};
+pub use write::{Chunk, Extent, Tail, Token};
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -13,10 +13,23 @@ pub enum Token<'t> {
     Property(NodeId, &'t Property),
     /// A NOP tag directly in a node; `None` before the root.
     Nop(Option<NodeId>),
+    /// Something of a node is left out here, by its [`Extent`].
+    LeftOut(NodeId),
     /// A node ends.
     End(NodeId),
     /// The end of the block.
     Finish,
+}
+
+/// How much of a node is visited; its begin and end always are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Properties and subnodes.
+    Whole,
+    /// Subnodes alone.
+    Subnodes,
+    /// Nothing in it.
+    Shell,
 }
 
 /// Bytes of the structure block as it will be written.
@@ -63,19 +76,38 @@ impl Fdt<'_> {
         &'t self,
         visit: &mut dyn FnMut(Token<'t>, Chunk<'t>) -> Result<(), E>,
     ) -> Result<(), E> {
+        self.tags_within(&|_| Extent::Whole, visit)
+    }
+
+    /// The same, but of each node only what `extent` says; what is left out comes as [`Token::LeftOut`].
+    ///
+    /// # Errors
+    ///
+    /// Whatever `visit` returns.
+    pub fn tags_within<'t, E>(
+        &'t self,
+        extent: &dyn Fn(NodeId) -> Extent,
+        visit: &mut dyn FnMut(Token<'t>, Chunk<'t>) -> Result<(), E>,
+    ) -> Result<(), E> {
         for _ in 0..self.nops_before_root {
             visit(Token::Nop(None), word(NOP))?;
         }
-        self.node_tags(Self::ROOT, visit)?;
+        self.node_tags(Self::ROOT, extent, visit)?;
         visit(Token::Finish, Chunk::Source(self.header.structure.end - 4..self.header.structure.end))
     }
 
     fn node_tags<'t, E>(
         &'t self,
         id: NodeId,
+        extent: &dyn Fn(NodeId) -> Extent,
         visit: &mut dyn FnMut(Token<'t>, Chunk<'t>) -> Result<(), E>,
     ) -> Result<(), E> {
         let node = self.node(id);
+        let (properties, children) = match extent(id) {
+            Extent::Whole => (node.properties.as_slice(), node.children.as_slice()),
+            Extent::Subnodes => (&[][..], node.children.as_slice()),
+            Extent::Shell => (&[][..], &[][..]),
+        };
         let begin = match &node.begin {
             Some(range) => Chunk::Source(range.clone()),
             None => {
@@ -87,7 +119,10 @@ impl Fdt<'_> {
             }
         };
         visit(Token::Begin(id), begin)?;
-        for property in &node.properties {
+        if properties.len() < node.properties.len() || children.len() < node.children.len() {
+            visit(Token::LeftOut(id), Chunk::Bytes(Vec::new().into()))?;
+        }
+        for property in properties {
             for _ in 0..property.nops_before {
                 visit(Token::Nop(Some(id)), word(NOP))?;
             }
@@ -106,11 +141,11 @@ impl Fdt<'_> {
                 }
             }
         }
-        for child in &node.children {
+        for child in children {
             for _ in 0..self.node(*child).nops_before {
                 visit(Token::Nop(Some(id)), word(NOP))?;
             }
-            self.node_tags(*child, visit)?;
+            self.node_tags(*child, extent, visit)?;
         }
         for _ in 0..node.nops_at_end {
             visit(Token::Nop(Some(id)), word(NOP))?;

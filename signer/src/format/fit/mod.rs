@@ -48,6 +48,9 @@ pub const MAX_HASHES: usize = 32;
 /// Most `signature` nodes that all images and configurations of a FIT may have together: enough for a FIT
 /// of every board of an architecture.
 pub const MAX_SIGNATURES: usize = 2048;
+/// Most tags (nodes' begins and ends, properties) that all signatures of a FIT may cover together: 2,048
+/// configurations with a thousand each.
+pub const MAX_SIGNED_TAGS: usize = 2 << 20;
 /// The largest FIT that U-Boot verifies unless built otherwise (`FIT_SIGNATURE_MAX_SIZE`), in bytes.
 pub const DEFAULT_MAX_FIT_LEN_BYTES: u64 = 256 << 20;
 /// Largest device tree image that a [`StageTrust`] is written into, in bytes.

@@ -303,8 +303,11 @@ impl<'a, 's> Planner<'a, 's> {
         }
         // What is made here must verify.
         self.fit.check_counts()?;
+        let mut tags = 0;
         for (configuration, node, list, strings_len) in covered {
+            self.fit.check_tags(tags)?;
             let region = self.fit.region(configuration, &list, strings_len, hash)?;
+            tags += region.tags;
             self.request(node, configuration, region.digest, region.message);
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! The bytes that a configuration's signature covers.
 
-use super::{FitError, Problem, image::Fit, properties::UNSIGNED};
+use super::{FitError, MAX_SIGNED_TAGS, Problem, image::Fit, properties::UNSIGNED};
 use crate::{
     crypto::{Digest, HashAlgorithm, Hasher},
-    format::fdt::{Chunk, FdtError, NodeId, Token},
+    format::fdt::{Chunk, Extent, Fdt, FdtError, NodeId, Token},
     request::Request,
 };
 use std::{collections::HashSet, ops::Range};
@@ -14,6 +14,8 @@ pub(super) struct Region {
     pub(super) digest: Digest,
     /// The bytes, if they are few.
     pub(super) message: Option<Vec<u8>>,
+    /// How many tags it covers.
+    pub(super) tags: usize,
 }
 
 /// How much of a node the signature covers.
@@ -37,9 +39,22 @@ impl Fit<'_> {
         algorithm: HashAlgorithm,
     ) -> Result<Region, FitError> {
         let listed: HashSet<NodeId> = list.iter().copied().collect();
+        let mut above: HashSet<NodeId> = HashSet::new();
+        for id in list {
+            let mut parent = self.fdt.node(*id).parent();
+            while let Some(id) = parent.filter(|id| above.insert(*id)) {
+                parent = self.fdt.node(id).parent();
+            }
+        }
+        // Nothing else in the tree costs anything, however much there is.
+        let extent = |id: NodeId| match (listed.contains(&id), above.contains(&id)) {
+            (true, _) => Extent::Whole,
+            (false, true) => Extent::Subnodes,
+            (false, false) => Extent::Shell,
+        };
         let mut cover = Cover::new(algorithm);
         let mut open: Vec<Coverage> = Vec::new();
-        self.fdt.tags(&mut |token, chunk| {
+        self.fdt.tags_within(&extent, &mut |token, chunk| {
             let covered = match token {
                 Token::Begin(id) => {
                     let inherited = match open.last() {
@@ -54,6 +69,7 @@ impl Fit<'_> {
                     open.last() == Some(&Coverage::Full) && !UNSIGNED.contains(&property.name())
                 }
                 Token::Nop(_) => open.last() == Some(&Coverage::Full),
+                Token::LeftOut(_) => false,
                 Token::End(_) => open.pop().is_some_and(|coverage| coverage != Coverage::None),
                 Token::Finish => true,
             };
@@ -65,6 +81,7 @@ impl Fit<'_> {
                 cover.regions += 1;
                 cover.adjacent = true;
             }
+            cover.tags += 1;
             match chunk {
                 Chunk::Bytes(bytes) => cover.add(&bytes),
                 Chunk::Source(range) => self.stream(range, &mut cover)?,
@@ -77,7 +94,7 @@ impl Fit<'_> {
             return Err(self.problem(configuration, Problem::TooMany { what: "regions to be signed", limit }));
         }
         cover.add(self.fdt.strings().get(..strings_len).unwrap_or_default());
-        Ok(Region { digest: cover.hasher.finish(), message: cover.message })
+        Ok(Region { digest: cover.hasher.finish(), message: cover.message, tags: cover.tags })
     }
 
     fn stream(&self, range: Range<u64>, cover: &mut Cover) -> Result<(), FdtError> {
@@ -89,6 +106,16 @@ impl Fit<'_> {
             at = end;
         }
         Ok(())
+    }
+
+    /// To be asked before each region, of what the ones before covered: a signature may cover hundreds of
+    /// thousands of properties of the root, and there may be thousands of signatures.
+    pub(super) fn check_tags(&self, tags: usize) -> Result<(), FitError> {
+        if tags <= MAX_SIGNED_TAGS {
+            return Ok(());
+        }
+        let problem = Problem::TooMany { what: "tags that all signatures cover", limit: MAX_SIGNED_TAGS };
+        Err(self.problem(Fdt::ROOT, problem))
     }
 
     /// How much of the strings block the names of all covered properties take, in bytes.
@@ -109,13 +136,20 @@ struct Cover {
     hasher: Hasher,
     message: Option<Vec<u8>>,
     regions: usize,
+    tags: usize,
     /// Whether the tag before was covered, so that this one belongs to the same region.
     adjacent: bool,
 }
 
 impl Cover {
     fn new(algorithm: HashAlgorithm) -> Self {
-        Self { hasher: Hasher::new(algorithm), message: Some(Vec::new()), regions: 0, adjacent: false }
+        Self {
+            hasher: Hasher::new(algorithm),
+            message: Some(Vec::new()),
+            regions: 0,
+            tags: 0,
+            adjacent: false,
+        }
     }
 
     fn add(&mut self, bytes: &[u8]) {

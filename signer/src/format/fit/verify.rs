@@ -46,6 +46,7 @@ pub fn verify(
         keys,
         digests: HashMap::new(),
         regions: HashMap::new(),
+        tags: 0,
         bad: HashSet::new(),
         covered: HashSet::new(),
         fit,
@@ -72,6 +73,8 @@ struct Verifier<'a, 'k> {
     digests: HashMap<(NodeId, HashAlgorithm), Digest>,
     /// Digests of what signatures cover: by configuration, and how much of the strings block.
     regions: HashMap<(NodeId, usize, HashAlgorithm), Digest>,
+    /// How many tags these cover in all.
+    tags: usize,
     /// Images whose data or hashes are wrong.
     bad: HashSet<NodeId>,
     /// Images that a configuration with a good signature names.
@@ -310,7 +313,10 @@ impl<'k> Verifier<'_, 'k> {
         if let Some(digest) = self.regions.get(&key) {
             return claim.check(digest);
         }
-        let digest = self.fit.region(configuration, list, strings_len, hash)?.digest;
+        self.fit.check_tags(self.tags)?;
+        let region = self.fit.region(configuration, list, strings_len, hash)?;
+        self.tags += region.tags;
+        let digest = region.digest;
         let checked = claim.check(&digest);
         self.regions.insert(key, digest);
         checked

@@ -242,3 +242,41 @@ fn thousands_of_names_for_one_large_device_tree_cost_no_memory() {
     let error = sign_with(&fit, &KEY, Some(&trust)).unwrap_err().to_string();
     assert!(error.contains("more than 134217728 bytes of device trees"), "{error}");
 }
+
+#[test]
+fn signatures_over_a_large_root_cost_little() {
+    let fit = edited(&unsigned(Kind::Embedded), |fdt| {
+        let configurations = node(fdt, "/configurations");
+        for number in 0..1000 {
+            let configuration = fdt.add_node(configurations, &format!("more-{number}")).unwrap();
+            fdt.set_string(configuration, "kernel", "kernel-1").unwrap();
+        }
+        for number in 0..3000 {
+            fdt.set_u32(Fdt::ROOT, &format!("p{number}"), 1).unwrap();
+        }
+    });
+    let error = sign_with(&fit, &KEY, None).unwrap_err().to_string();
+    assert!(error.contains("more than 2097152 tags that all signatures cover"), "{error}");
+    // Signatures that could be right, but are not.
+    let signed = sign(&unsigned(Kind::Embedded), &KEY);
+    let copied = |fdt: &Fdt<'_>, name| {
+        fdt.bytes(node(fdt, "/configurations/conf-1/signature-1"), name, 1000).unwrap().unwrap()
+    };
+    let mut copies = Vec::new();
+    edited(&signed, |fdt| copies.extend(["algo", "value"].map(|name| (name, copied(fdt, name)))));
+    let hostile = edited(&fit, |fdt| {
+        let all = u32::try_from(fdt.strings().len()).unwrap();
+        for number in 0..1000 {
+            let configuration = node(fdt, &format!("/configurations/more-{number}"));
+            let signature = fdt.add_node(configuration, "signature-1").unwrap();
+            for (name, value) in &copies {
+                fdt.set(signature, name, value.clone()).unwrap();
+            }
+            fdt.set(signature, "hashed-strings", [[0; 4], all.to_be_bytes()].concat()).unwrap();
+        }
+    });
+    let report = report(&hostile, &[&*KEY]).unwrap();
+    let said = |what: &str| report.checks.iter().filter(|check| check.detail.contains(what)).count();
+    assert!(said("tags that all signatures cover") > 200, "{report:#?}");
+    assert!(said("is not by a trusted key, or what it covers was changed") > 600);
+}
