@@ -53,7 +53,8 @@ pub(super) fn judge_tree(
     }
 }
 
-/// Adds to `report` which certificates in a FIT's device trees are of public example keys.
+/// Adds to `report` which certificates in a FIT's device trees are of public example keys. Trees that cannot be
+/// looked into, such as compressed ones, are no error: what the report says already stands.
 ///
 /// # Errors
 ///
@@ -65,8 +66,17 @@ pub(super) fn judge_fit(
     report: &mut Report,
 ) -> Result<(), Error> {
     let fit = Fit::parse(source).map_err(Error::malformed(source.path()))?;
-    for (node, tree) in fit.device_trees().map_err(Error::malformed(source.path()))? {
-        let anchors = StageTrust::read(&tree).map_err(Error::malformed(source.path()))?.unwrap_or_default();
+    let trees = match fit.device_trees() {
+        Ok(trees) => trees,
+        Err(e) if e.is_read() => return Err(Error::malformed(source.path())(e)),
+        Err(e) => {
+            let detail = format!("what the device trees trust was not looked at: {e}");
+            report.add("/images", Verdict::Warn, detail);
+            return Ok(());
+        }
+    };
+    for (node, tree) in trees {
+        let Ok(anchors) = StageTrust::read(&tree).map(Option::unwrap_or_default) else { continue };
         let place = format!("{}:/firmware/hsmsign", fit.fdt.path(node));
         let certificates = anchors.update_certificate.map(|pem| certificate::read_all(&pem));
         for der in certificates.and_then(Result::ok).unwrap_or_default() {
