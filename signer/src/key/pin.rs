@@ -68,6 +68,10 @@ fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if stat.st_uid != 0 && stat.st_uid != own {
         return Err(("it belongs to another user".into(), FILE_HINT));
     }
+    // Who can write the directory could give another secret of the user's this name as well.
+    if stat.st_nlink > 1 {
+        return Err(("it has several names (hard links)".into(), FILE_HINT));
+    }
     // `root:signers 0640` is how a service reads what it cannot change.
     let permitted = if stat.st_uid == 0 && own != 0 { 0o640 } else { 0o600 };
     if stat.st_mode & 0o777 & !permitted != 0 {
@@ -242,6 +246,52 @@ mod tests {
         for path in [link, fifo, directory.path().to_owned(), directory.path().join("missing")] {
             assert!(read(&PinSource::File(path), "t").is_err());
         }
+    }
+
+    #[test]
+    fn a_file_of_another_user_or_with_a_second_name_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = write(directory.path(), 0o600, b"secret-1234");
+        std::fs::hard_link(&path, directory.path().join("second")).unwrap();
+        let refused = |path: &Path| read(&PinSource::File(path.to_owned()), "t").unwrap_err().to_string();
+        assert!(refused(&path).contains("hard links"));
+        if rustix::process::geteuid().is_root() {
+            let path = write(directory.path(), 0o600, b"secret-12345");
+            std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+            assert!(refused(&path).contains("belongs to another user"));
+        }
+    }
+
+    /// Somebody puts a link in the file's place and takes it away again, as fast as can be.
+    #[test]
+    fn a_link_that_comes_and_goes_is_never_followed() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::rename(write(directory.path(), 0o600, b"planted"), at("planted")).unwrap();
+        let own = write(directory.path(), 0o600, b"own-pin");
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    symlink(at("planted"), at("link")).unwrap();
+                    std::fs::rename(at("link"), at("pin")).unwrap();
+                    std::fs::copy(&own, at("copy")).unwrap();
+                    std::fs::rename(at("copy"), at("pin")).unwrap();
+                }
+            });
+            let (mut taken, mut refused) = (0, 0);
+            while taken + refused < 4000 {
+                match read(&PinSource::File(at("pin")), "t") {
+                    Ok(pin) => {
+                        assert_eq!(*pin, "own-pin");
+                        taken += 1;
+                    }
+                    Err(_) => refused += 1,
+                }
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
