@@ -28,7 +28,7 @@ HSMSIGN_HOOKS ??= "fit uboot image swupdate"
 HSMSIGN_HOOKS[doc] = "Which hooks are active: 'fit' (kernel FIT), 'uboot' (control trees, U-Boot's FIT), 'image' (.verity image types), 'swupdate' (bundles)."
 
 HSMSIGN_DEV_GATE ??= "1"
-HSMSIGN_DEV_GATE[doc] = "'0': no release gate after a build in 'dev', where it only warns. After a 'release' it always runs."
+HSMSIGN_DEV_GATE[doc] = "'0': no release gate and no leak scan after a build in 'dev', where they only warn. After a 'release' they always run."
 
 HSMSIGN_KEY_IDENTITY ??= ""
 HSMSIGN_KEY_IDENTITY[doc] = "Made by the layer: which keys sign. In dev the set id of HSMSIGN_DEV_DIR. It is in the hash of every signing task."
@@ -54,7 +54,7 @@ python hsmsign_configuration() {
     e.data.setVar('HSMSIGN_KEY_IDENTITY', identity)
 }
 
-# The release gate, after the last task: only then nothing in the deploy directory is left over from another
+# Release gate and leak scan (of the archiver's sources too), after the last task: only then nothing in the deploy directory is left over from another
 # mode because its recipe's turn had not come. In dev only after a build that has signed something.
 addhandler hsmsign_gate
 hsmsign_gate[eventmask] = "bb.event.BuildCompleted"
@@ -76,7 +76,7 @@ python hsmsign_gate() {
     program, sysroot = hsmsign.gate.tool(d.getVar('HSMSIGN_BINARY'), sysroots)
     if program:
         call = hsmsign.command.call({name: d.getVar(name) for name in hsmsign.settings.VARIABLES}, '%s/usr/lib' % sysroot, program)
-        bad = hsmsign.gate.run(hsmsign.gate.commands(call, images), d.expand('${LOG_DIR}/hsmsign-gate.log'))
+        bad = hsmsign.gate.run(hsmsign.gate.commands(call, images, d.getVar('DEPLOY_DIR_SRC') or d.expand('${DEPLOY_DIR}/sources')), d.expand('${LOG_DIR}/hsmsign-gate.log'))
     else:
         bad = ['release gate: hsmsign-native is in none of %s; build it: bitbake hsmsign-native' % ' '.join(sysroots)]
     for text in bad:

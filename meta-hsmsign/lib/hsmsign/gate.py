@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""What is looked at when a build has ended: the release gate over what was deployed.
+"""What is looked at when a build has ended: the release gate over what was deployed, the leak scan over
+that and the source archives.
 
 Tested without bitbake; the class hsmsign-hooks calls it.
 """
@@ -22,9 +23,10 @@ def tool(binary, sysroots):
     return None, None
 
 
-def commands(call, images):
-    """The checks of a build as (name, command); `call` is hsmsign with its global options."""
-    return [("release gate", [*call, "verify", "deploy", images])]
+def commands(call, images, archives):
+    """The checks of a build as (name, command); `call` is hsmsign with its global options, `archives` may not be there."""
+    places = [images] + ([archives] if os.path.isdir(archives) else [])
+    return [("release gate", [*call, "verify", "deploy", images]), ("leak scan", [*call, "scan", *places])]
 
 
 def run(checks, log):

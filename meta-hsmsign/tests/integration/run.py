@@ -584,6 +584,15 @@ def part_gate(build):
     seen = other.bitbake(*TARGETS, other.fit, codes=None)
     check(seen.returncode != 0 and "it must not ship" in seen.stdout and "stray.itb" in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
     stray.unlink()
+    # A key that leaks, in the deploy directory's notes or in an archive of sources.
+    sources = other.top / "tmp/deploy/sources"
+    sources.mkdir(exist_ok=True)
+    key = run(["openssl", "genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).stdout
+    (other.top / "key.txt").write_text(key[key.index("-----BEGIN"):])
+    run(["tar", "czf", sources / "product.tar.gz", "key.txt"], other.top)
+    seen = other.bitbake(*TARGETS, other.fit, codes=None)
+    check(seen.returncode != 0 and "leak scan" in seen.stdout and "product.tar.gz" in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    (sources / "product.tar.gz").unlink()
     other.build()
     # What is left of a dev build is no better.
     other.configure(*DEV, *common(), 'SSTATE_DIR = "%s"' % (build.top / "sstate"))

@@ -288,8 +288,9 @@ class Gate(Scratch):
         (self.path / "b/usr/bin/hsmsign").touch(0o755)
         self.assertEqual(gate.tool("", [str(self.path / "a"), str(self.path / "b")])[1], str(self.path / "b"))
 
-    def test_the_deploy_directory_is_checked(self):
-        self.assertEqual(gate.commands(["h"], "/d"), [("release gate", ["h", "verify", "deploy", "/d"])])
+    def test_the_deploy_directory_and_archives_are_checked(self):
+        self.assertEqual(gate.commands(["h"], "/d", "/nowhere"), [("release gate", ["h", "verify", "deploy", "/d"]), ("leak scan", ["h", "scan", "/d"])])
+        self.assertEqual(gate.commands(["h"], "/d", str(self.path))[1][1], ["h", "scan", "/d", str(self.path)])
 
     def test_findings_are_one_message_and_all_of_it_is_in_the_log(self):
         tool = self.script("echo FAIL u-boot.bin: unsigned; echo error: no >&2; [ $1 = ok ] || exit $1\n")
