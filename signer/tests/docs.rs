@@ -298,3 +298,42 @@ fn json_type(
         other => panic!("what does `{other}` look like in JSON? say it in tests/docs.rs"),
     }
 }
+
+/// Each promise names tests that exist, and what `docs/security.md` calls by its path is there.
+#[test]
+fn tests_that_security_md_names_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let rows: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
+        .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect();
+    // A row may serve several invariants, beside theirs.
+    let numbers: Vec<&str> = rows.iter().map(|row| row[0]).filter(|n| !n.contains(',')).collect();
+    assert_eq!(
+        numbers,
+        (1..=12).map(|n| n.to_string()).collect::<Vec<_>>(),
+        "one row for each invariant, in order"
+    );
+    for row in rows {
+        assert_eq!(row.len(), 5, "promise, mechanism, test, limit: {row:?}");
+        assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+        assert!(row[3].contains("::") || row[0].contains(','), "names a test: {}", row[3]);
+    }
+    for span in
+        text.split('`').skip(1).step_by(2).filter(|span| span.contains("tests/") || span.starts_with("src/"))
+    {
+        let (file, name) = span.split_once("::").unwrap_or((span, ""));
+        let path = [root.join("signer").join(file), root.join(file)].into_iter().find(|p| p.exists());
+        let path = path.unwrap_or_else(|| panic!("docs/security.md names `{file}`, which is not there"));
+        let defined = |file: &Path| {
+            let text = std::fs::read_to_string(file).unwrap_or_default();
+            text.contains(&format!("fn {name}(")) || text.contains(&format!("def {name}("))
+        };
+        assert!(
+            name.is_empty() || defined(&path),
+            "docs/security.md names `{span}`, which `{file}` does not hold"
+        );
+    }
+}

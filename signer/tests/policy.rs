@@ -64,6 +64,7 @@ fn key_facts(key: &PKey<Private>) -> KeyFacts {
         always_sensitive: Some(true),
         extractable: Some(false),
         never_extractable: Some(true),
+        local: Some(true),
     }
 }
 
@@ -250,6 +251,36 @@ fn release_refuses_each_attribute_that_is_wrong_or_untold() {
             assert_eq!(refused.is_empty(), waived_by_imported, "{name}: {refused:?}");
         }
     }
+}
+
+#[test]
+fn a_key_that_its_token_did_not_make_is_refused_though_all_else_is_said_of_it() {
+    let imported = KeyFacts { local: Some(false), ..key_facts(&KEY) };
+    let refused = refusals("", &hardware(), &imported);
+    assert!(
+        matches!(refused.as_slice(), [Refusal::KeyAttribute { attribute: "CKA_LOCAL", .. }]),
+        "{refused:?}"
+    );
+    assert_eq!(refusals("accept: [imported]", &hardware(), &imported), []);
+    // Not every module tells it.
+    assert_eq!(refusals("", &hardware(), &KeyFacts { local: None, ..key_facts(&KEY) }), []);
+}
+
+#[test]
+fn release_refuses_an_issuer_that_is_a_public_example_key() {
+    let pin = Fingerprint::of(&public(&OTHER_KEY));
+    let list = hsmsign::config::Blocklist::parse(&format!("{pin} is in the manual\n")).unwrap();
+    let issuer = make("issuer", &authority(&OTHER_KEY));
+    let leaf = make("leaf", &Shape { issuer: Some((&issuer, &OTHER_KEY)), ..shape(&KEY) });
+    let certificates =
+        Certificates { certificate: leaf.to_der().unwrap(), chain: vec![issuer.to_der().unwrap()] };
+    let judge = |policy: &ReleasePolicy| {
+        policy.judge(Role::Update, &hardware(), &key_facts(&KEY), Some(&certificates), NOW).refusals
+    };
+    let policy = release_policy("", REHEARSAL);
+    assert_eq!(judge(&policy), []);
+    let refused = judge(&policy.with_examples(hsmsign::policy::ExampleKeys::with([list])));
+    assert!(matches!(refused.as_slice(), [Refusal::PublicExampleKey { .. }]), "{refused:?}");
 }
 
 #[test]

@@ -8,11 +8,20 @@ use common::{
     find_tool,
     token::{PIN, TestToken, set_mode},
 };
+use openssl::{
+    asn1::Asn1Time,
+    bn::BigNum,
+    hash::MessageDigest,
+    pkey::PKey,
+    rsa::Rsa,
+    x509::{X509, X509NameBuilder, extension::BasicConstraints},
+};
 use std::{
     fs,
     io::Write as _,
     os::unix::fs::symlink,
     process::{Command, Stdio},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 const URI: &str = "pkcs11:token=hsm;object=k";
@@ -76,6 +85,88 @@ fn a_key_that_is_not_pinned_is_refused() {
     // During a rotation two are.
     token.policy("algorithm: rsa2048", URI, &[&other, &pin], "");
     token.sign().exits(0);
+}
+
+#[test]
+fn another_key_under_the_right_label_is_refused() {
+    let Some((token, pin)) = token() else { return };
+    token.sign().exits(0);
+    fs::remove_file(token.bench.path("signature")).unwrap();
+    for kind in ["privkey", "pubkey"] {
+        token.logged_in(&["--delete-object", "--type", kind, "--label", "k"]).exits(0);
+    }
+    token.generate("rsa:2048", "k", &["--id", "01"]);
+    let outcome = token.sign().exits(4).says("not pinned");
+    assert!(!outcome.stderr.contains(&pin), "{}", outcome.stderr);
+    signed_nothing(&token);
+}
+
+#[test]
+fn a_short_key_is_refused_though_it_is_pinned() {
+    let Some((token, _)) = token() else { return };
+    token.generate("rsa:1024", "short", &[]);
+    let pin = token.public_key("short");
+    token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=short", &[&pin], "");
+    token.sign().exits(4).says("1024 bits are fewer than 2048");
+    signed_nothing(&token);
+}
+
+#[test]
+fn a_software_token_is_refused_without_rehearsal_also_behind_p11_kit() {
+    for token in [TestToken::softhsm(), TestToken::p11_kit()].into_iter().flatten() {
+        token.bench.write("input", "what is signed");
+        token.generate("rsa:2048", "k", &["--id", "01"]);
+        let pin = token.public_key("k");
+        token.policy("algorithm: rsa2048", URI, &[&pin], "");
+        token.sign().exits(0).says("REHEARSAL").says("SoftHSM v2");
+        fs::remove_file(token.bench.path("signature")).unwrap();
+        change(&token, "hsmsign.yaml", "rehearsal: true", "rehearsal: false");
+        // Before its PIN is read.
+        fs::remove_file(token.bench.path("pin")).unwrap();
+        token.sign().exits(4);
+        let outcome = token.hsmsign(&["keys", "check"]).exits(4);
+        assert!(outcome.stdout.contains("is a software token (SoftHSM)"), "{}", outcome.stdout);
+        signed_nothing(&token);
+    }
+}
+
+/// A certificate for the key in `k.pem`, issued by a fresh authority, valid for these days from now.
+fn certify(token: &TestToken, key: &[u8], days: std::ops::Range<i64>) {
+    let issuer = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap();
+    let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let mut name = X509NameBuilder::new().unwrap();
+    name.append_entry_by_text("CN", "test").unwrap();
+    let name = name.build();
+    let mut authority = X509NameBuilder::new().unwrap();
+    authority.append_entry_by_text("CN", "authority").unwrap();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_serial_number(&BigNum::from_u32(7).unwrap().to_asn1_integer().unwrap()).unwrap();
+    builder.set_subject_name(&name).unwrap();
+    builder.set_issuer_name(&authority.build()).unwrap();
+    builder.set_pubkey(&PKey::public_key_from_pem(key).unwrap()).unwrap();
+    builder.set_not_before(&Asn1Time::from_unix(now + days.start * 86_400).unwrap()).unwrap();
+    builder.set_not_after(&Asn1Time::from_unix(now + days.end * 86_400).unwrap()).unwrap();
+    builder.append_extension(BasicConstraints::new().build().unwrap()).unwrap();
+    builder.sign(&issuer, MessageDigest::sha256()).unwrap();
+    token.bench.write("c.pem", builder.build().to_pem().unwrap());
+}
+
+#[test]
+fn a_certificate_out_of_its_time_or_of_another_key_is_refused() {
+    let Some((token, pin)) = token() else { return };
+    token.policy("algorithm: rsa2048", URI, &[&pin], "      certificate: c.pem\n");
+    let own = token.bench.read("k.pem");
+    let other = PKey::from_rsa(Rsa::generate(2048).unwrap()).unwrap().public_key_to_pem().unwrap();
+    for (key, days, why) in [
+        (&own, -20..-10, "expired at"),
+        (&own, 10..20, "is not valid before"),
+        (&other, -10..10, "is for another key"),
+    ] {
+        certify(&token, key, days);
+        token.sign().exits(4).says(why);
+        signed_nothing(&token);
+    }
 }
 
 #[test]

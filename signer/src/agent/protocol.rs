@@ -108,7 +108,7 @@ pub struct KeyReply {
     pub public_key: String,
     /// CKA_LABEL.
     pub label: String,
-    /// CKA_SENSITIVE; null, like the next three, if the token does not tell.
+    /// CKA_SENSITIVE; null, like the next four, if the token does not tell.
     pub sensitive: Option<bool>,
     /// CKA_ALWAYS_SENSITIVE.
     pub always_sensitive: Option<bool>,
@@ -116,6 +116,8 @@ pub struct KeyReply {
     pub extractable: Option<bool>,
     /// CKA_NEVER_EXTRACTABLE.
     pub never_extractable: Option<bool>,
+    /// CKA_LOCAL.
+    pub local: Option<bool>,
     /// The token that holds it.
     pub token: TokenReply,
 }
@@ -337,6 +339,7 @@ impl KeyReply {
             always_sensitive: key.always_sensitive,
             extractable: key.extractable,
             never_extractable: key.never_extractable,
+            local: key.local,
             token: TokenReply {
                 label: token.label.clone(),
                 serial: token.serial.clone(),
@@ -366,6 +369,7 @@ impl KeyReply {
             always_sensitive: self.always_sensitive,
             extractable: self.extractable,
             never_extractable: self.never_extractable,
+            local: self.local,
         };
         Ok((token, key))
     }

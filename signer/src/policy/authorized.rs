@@ -36,6 +36,68 @@ impl SigningMode for Release {
 }
 
 /// Leave to sign with one key for one role, in mode `M`.
+///
+/// Only a policy makes one, and a key of one mode takes no leave of the other. Code that mixes them does not build;
+/// each of these examples has a twin beside it that does.
+///
+/// A key takes its own mode's leave:
+/// ```
+/// use hsmsign::policy::{Authorized, Dev, Release};
+/// fn sign_release(_: &Authorized<Release>) {}
+/// fn mix(leave: &Authorized<Release>) { sign_release(leave) }
+/// ```
+/// and not the other's:
+/// ```compile_fail,E0308
+/// use hsmsign::policy::{Authorized, Dev, Release};
+/// fn sign_release(_: &Authorized<Release>) {}
+/// fn mix(leave: &Authorized<Dev>) { sign_release(leave) }
+/// ```
+/// A release key is opened with the release policy:
+/// ```
+/// use hsmsign::{config, key::release::ReleaseAccess, policy::{DevPolicy, ReleasePolicy}, vocabulary::Role};
+/// fn open(policy: &ReleasePolicy, key: config::ReleaseKey, host: config::HostToken) -> ReleaseAccess<'_> {
+///     ReleaseAccess { policy, role: Role::Fit, key, host, certificates: None }
+/// }
+/// ```
+/// and not with dev mode's:
+/// ```compile_fail,E0308
+/// use hsmsign::{config, key::release::ReleaseAccess, policy::{DevPolicy, ReleasePolicy}, vocabulary::Role};
+/// fn open(policy: &DevPolicy, key: config::ReleaseKey, host: config::HostToken) -> ReleaseAccess<'_> {
+///     ReleaseAccess { policy, role: Role::Fit, key, host, certificates: None }
+/// }
+/// ```
+/// The release policy knows where the release key is:
+/// ```
+/// use hsmsign::{policy::{DevPolicy, ReleasePolicy}, vocabulary::Role};
+/// fn uri(policy: &ReleasePolicy) -> Option<String> { Some(policy.key(Role::Fit).ok()?.uri.clone()) }
+/// ```
+/// and dev mode's does not:
+/// ```compile_fail,E0599
+/// use hsmsign::{policy::{DevPolicy, ReleasePolicy}, vocabulary::Role};
+/// fn uri(policy: &DevPolicy) -> Option<String> { Some(policy.key(Role::Fit).ok()?.uri.clone()) }
+/// ```
+/// There are two modes that sign:
+/// ```
+/// use hsmsign::policy::{Authorized, Dev, Release, SigningMode};
+/// enum Third {}
+/// fn leave(_: Option<Authorized<Release>>) {}
+/// ```
+/// and nobody adds a third:
+/// ```compile_fail,E0277
+/// use hsmsign::policy::{Authorized, Dev, Release, SigningMode};
+/// enum Third {}
+/// fn leave(_: Option<Authorized<Third>>) {}
+/// ```
+/// Leave can be read:
+/// ```
+/// use hsmsign::{crypto::SignatureAlgorithm, policy::{Authorized, Release}, vocabulary::Role};
+/// fn role(leave: Authorized<Release>) -> Role { leave.role() }
+/// ```
+/// and not be written:
+/// ```compile_fail,E0616
+/// use hsmsign::{crypto::SignatureAlgorithm, policy::{Authorized, Release}, vocabulary::Role};
+/// fn role(mut leave: Authorized<Release>) -> Role { leave.role = Role::Update; leave.role() }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authorized<M: SigningMode> {
     role: Role,

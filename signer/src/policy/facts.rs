@@ -44,4 +44,6 @@ pub struct KeyFacts {
     pub extractable: Option<bool>,
     /// `CKA_NEVER_EXTRACTABLE`.
     pub never_extractable: Option<bool>,
+    /// `CKA_LOCAL`: whether the key was made in its token.
+    pub local: Option<bool>,
 }

@@ -174,7 +174,7 @@ impl Refusal {
                 "release keys belong in an HSM; `rehearsal: true` tries the flow without one".into()
             }
             Self::KeyAttribute {
-                attribute: "CKA_ALWAYS_SENSITIVE" | "CKA_NEVER_EXTRACTABLE", role, ..
+                attribute: "CKA_ALWAYS_SENSITIVE" | "CKA_NEVER_EXTRACTABLE" | "CKA_LOCAL", role, ..
             } => {
                 format!(
                     "generate the key inside the token (`hsmsign keys generate`); for a backup token with a \

@@ -223,7 +223,11 @@ impl ReleasePolicy {
         let imported = pinned.accept_imported;
         let waived_sensitive = attribute("CKA_ALWAYS_SENSITIVE", key.always_sensitive, true, imported);
         let waived_extractable = attribute("CKA_NEVER_EXTRACTABLE", key.never_extractable, true, imported);
-        if waived_sensitive || waived_extractable {
+        // YubiKeys' and YubiHSM 2's modules call every key always sensitive, and tell by this alone that one was
+        // imported. Modules that do not tell it are judged by the other two.
+        let born_here = key.local.or(Some(true));
+        let waived_local = attribute("CKA_LOCAL", born_here, true, imported);
+        if waived_sensitive || waived_extractable || waived_local {
             judgement.exceptions.push(Exception::Imported { role });
         }
         judgement.refusals.extend(weakness(&key.public_key).map(|reason| Refusal::WeakKey { role, reason }));

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Compiles the witness. Returns the library and the file it writes to.
-fn witness(bench: &Bench, name: &str, define: &str) -> Option<(PathBuf, PathBuf)> {
+pub(super) fn witness(bench: &Bench, name: &str, define: &str) -> Option<(PathBuf, PathBuf)> {
     let cc = find_tool("cc")?;
     let (library, told) = (bench.path(name), bench.path(&format!("{name}.told")));
     let arguments = [
@@ -20,7 +20,7 @@ fn witness(bench: &Bench, name: &str, define: &str) -> Option<(PathBuf, PathBuf)
     Some((library, told))
 }
 
-fn told(path: &Path) -> String {
+pub(super) fn told(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 

@@ -6,6 +6,7 @@
 mod common;
 mod interrupted;
 mod isolation;
+mod planted;
 use common::{Bench, Outcome, find_softhsm, find_tool};
 use std::{
     collections::BTreeSet,

@@ -88,7 +88,8 @@ impl TokenKey {
             Attribute::Sensitive(value)
             | Attribute::AlwaysSensitive(value)
             | Attribute::Extractable(value)
-            | Attribute::NeverExtractable(value) => Some(value),
+            | Attribute::NeverExtractable(value)
+            | Attribute::Local(value) => Some(value),
             _ => None,
         };
         KeyFacts {
@@ -98,6 +99,7 @@ impl TokenKey {
             always_sensitive: flag(AttributeType::AlwaysSensitive),
             extractable: flag(AttributeType::Extractable),
             never_extractable: flag(AttributeType::NeverExtractable),
+            local: flag(AttributeType::Local),
         }
     }
 
