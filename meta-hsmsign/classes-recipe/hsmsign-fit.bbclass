@@ -75,6 +75,10 @@ python () {
     import hsmsign.hooks
     rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
     tasks, own = hsmsign.hooks.fit_tasks(lambda name: bb.data.inherits_class(name, d), bool(rootfs))
+    if 'get_kernelversion_file' in (d.getVar('PKGV', False) or ''):
+        # wrynose reads it from the kernel's build directory. A FIT that is signed anew with a kernel from shared state finds
+        # none, and its packages would have the version `None`, which dpkg refuses.
+        d.setVar('PKGV', "${@get_kernelversion_file('${STAGING_KERNEL_BUILDDIR}') or d.getVar('PV')}")
     for task in tasks:
         if task == own:
             # scarthgap assembles before do_install, and a root filesystem with kernel packages waits for that. So

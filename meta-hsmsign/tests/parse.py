@@ -27,21 +27,21 @@ POLICY = str(LAYER / "conf/hsmsign/dev.yaml")
 LOCAL = ("HSMSIGN_POLICY", "HSMSIGN_DEV_DIR", "HSMSIGN_HOST_CONFIG", "HSMSIGN_AGENT", "HSMSIGN_SOFTHSM", "HSMSIGN_CALL")
 
 
-def datastore(mode, scratch):
+def datastore(mode, scratch, host_config="/etc/hsmsign/host.yaml"):
     d = bb.data_smart.DataSmart()
     for name, value in {
         "BBPATH": str(LAYER), "TOPDIR": scratch, "TMPDIR": scratch, "WORKDIR": scratch, "B": scratch, "PN": "x", "MACHINE": "m",
         "LAYERDIR_hsmsign": str(LAYER), "HSMSIGN_MODE": mode, "HSMSIGN_POLICY": POLICY, "STAGING_LIBDIR_NATIVE": "/s/usr/lib",
         "HSMSIGN_SOFTHSM": "/s/libsofthsm2.so", "HSMSIGN_DEV_DIR": scratch + "/dev", "UBOOT_MKIMAGE": "uboot-mkimage",
         "UBOOT_MKIMAGE_SIGN": "${UBOOT_MKIMAGE}", "IMAGE_FSTYPES": "ext4.verity", "SWUPDATE_SIGNING": "", "HSMSIGN_KEY_IDENTITY": "0123456789abcdef",
-        "FILE": "x.bb", "IMAGE_NAME": "n", "IMAGE_LINK_NAME": "l",
+        "HSMSIGN_HOST_CONFIG": host_config, "FILE": "x.bb", "IMAGE_NAME": "n", "IMAGE_LINK_NAME": "l",
     }.items():
         d.setVar(name, value)
     return d
 
 
-def parse(name, mode, scratch):
-    d = datastore(mode, scratch)
+def parse(name, mode, scratch, host_config="/etc/hsmsign/host.yaml"):
+    d = datastore(mode, scratch, host_config)
     bb.parse.handle(str(LAYER / "classes-global/hsmsign-hooks.bbclass"), d, True)
     d.setVar("__bbclasstype", "recipe")
     d.delVar("__BBDEFINHERITS")
@@ -70,6 +70,8 @@ def main():
                 assert "HSMSIGN_MODE" in flags["vardeps"] and "HSMSIGN_KEY_IDENTITY" in flags["vardeps"], flags
                 assert POLICY + ":True" in flags["file-checksums"], flags
                 assert ("lockfiles" in flags) == (mode == "release"), flags
+        # Without host settings the agent is asked, and has a queue of its own.
+        assert parse("hsmsign", "release", scratch, "").getVar("HSMSIGN_AGENT") == "/run/hsmsign/agent.sock"
     print("%d classes parsed" % count)
 
 
