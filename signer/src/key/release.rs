@@ -42,8 +42,8 @@ pub struct ReleaseAccess<'p> {
 
 /// The release tokens of one run, each opened once and when first needed.
 ///
-/// It and its keys may be shared by threads. A token has one session, which one caller uses at a time; the
-/// records of signatures that are made meanwhile are written together.
+/// It and its keys may be shared by threads. A token gets as many sessions as it allows when threads would wait
+/// for one; the records of signatures that are made meanwhile are written together.
 pub struct ReleaseTokens {
     journal: Journal,
     latches: Latches,

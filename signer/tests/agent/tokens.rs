@@ -84,6 +84,24 @@ fn a_pin_that_is_refused_is_not_given_again() {
 }
 
 #[test]
+fn a_pin_that_may_have_been_changed_is_not_given_again() {
+    let Some(quirky) = quirky() else { return };
+    let token = &quirky.token;
+    let agent = agent(&quirky, "");
+    let key = Client::open(token, &agent.socket).unwrap();
+    key.sign("before").unwrap();
+    switch(&quirky, "pulled", true);
+    key.sign("out").unwrap_err();
+    // Somebody else's wrong PIN while it was out.
+    token.bench.write("tries", "2");
+    switch(&quirky, "pulled", false);
+    let error = key.sign("unsafe").unwrap_err();
+    assert!(error.to_string().contains("a wrong PIN was tried"), "{error}");
+    assert_eq!(quirky.logins(), 1);
+    agent.end();
+}
+
+#[test]
 fn a_module_that_hangs_keeps_nobody_for_long() {
     let Some(quirky) = quirky() else { return };
     let token = &quirky.token;
