@@ -309,17 +309,17 @@ fn tests_that_security_md_names_exist() {
         .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
         .map(|line| line.trim_matches('|').split(" | ").map(str::trim).collect())
         .collect();
-    // A row may serve several invariants, beside theirs.
-    let numbers: Vec<&str> = rows.iter().map(|row| row[0]).filter(|n| !n.contains(',')).collect();
+    let numbers: Vec<&str> = rows.iter().map(|row| row[0]).take(12).collect();
     assert_eq!(
         numbers,
         (1..=12).map(|n| n.to_string()).collect::<Vec<_>>(),
-        "one row for each invariant, in order"
+        "first a row for each invariant"
     );
-    for row in rows {
+    // Parts of the program that serve several invariants have rows of their own behind these.
+    for (index, row) in rows.into_iter().enumerate() {
         assert_eq!(row.len(), 5, "promise, mechanism, test, limit: {row:?}");
         assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
-        assert!(row[3].contains("::") || row[0].contains(','), "names a test: {}", row[3]);
+        assert!(row[3].contains("::") || index >= 12, "names a test: {}", row[3]);
     }
     for span in
         text.split('`').skip(1).step_by(2).filter(|span| span.contains("tests/") || span.starts_with("src/"))
