@@ -53,7 +53,7 @@ HOST_HSMSIGN_CARGO_ENV = OPENSSL_NO_VENDOR=1
 # The crates' licence texts, gathered by pack-source.sh, and which crate has which
 define HOST_HSMSIGN_CRATE_LICENSES
 	mkdir -p $(LEGAL_INFO_DIR)/host-licenses/hsmsign-$(HSMSIGN_VERSION)
-	cp -a $(@D)/LICENSES-crates \
+	cp -a $(HOST_HSMSIGN_DIR)/LICENSES-crates \
 		$(LEGAL_INFO_DIR)/host-licenses/hsmsign-$(HSMSIGN_VERSION)/
 endef
 HOST_HSMSIGN_POST_LEGAL_INFO_HOOKS += HOST_HSMSIGN_CRATE_LICENSES
