@@ -44,7 +44,8 @@ HSMSIGN_LICENSE = \
 	ISC (crates), \
 	Unicode-3.0 (crates), \
 	Zlib (crates), \
-	bzip2-1.0.6 (crates)
+	bzip2-1.0.6 (crates), \
+	BSL-1.0 (crates)
 HSMSIGN_LICENSE_FILES = LICENSE-MIT LICENSE-APACHE
 HOST_HSMSIGN_DEPENDENCIES = host-openssl host-pkgconf
 # The infrastructure of host packages reads no variable without HOST_
