@@ -2,12 +2,12 @@
 #
 # The hooks inherit it where it is needed. A recipe with an artifact of its own may do so as well, while a mode is set:
 #
-#   inherit ${@'hsmsign' if d.getVar('HSMSIGN_MODE') != 'off' else ''}
+#   inherit ${@'hsmsign' if d.getVar('HSMSIGN_MODE') in ('dev', 'release') else ''}
 #   python do_deploy:append() {
 #       hsmsign_run(d, ['sign', 'blob', src, '--role', 'update', '--format', 'cms', '-o', src + '.sig'])
 #   }
 #   python () {
-#       if d.getVar('HSMSIGN_MODE') != 'off':
+#       if d.getVar('HSMSIGN_MODE') in ('dev', 'release'):
 #           hsmsign_task(d, 'do_deploy')
 #   }
 

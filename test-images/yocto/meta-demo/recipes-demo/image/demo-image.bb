@@ -5,4 +5,4 @@ inherit core-image
 
 IMAGE_INSTALL = "packagegroup-core-boot"
 IMAGE_FEATURES += "read-only-rootfs"
-IMAGE_FSTYPES = "${@'ext4.verity' if d.getVar('HSMSIGN_MODE') != 'off' else 'ext4'}"
+IMAGE_FSTYPES = "${@'ext4.verity' if d.getVar('HSMSIGN_MODE') in ('dev', 'release') else 'ext4'}"
