@@ -1,8 +1,8 @@
 //! Whether something signed covers an unsigned file's very bytes.
 
 use super::{
-    Gate, Unreadable, compression,
-    kind::{Compression, Kind},
+    Gate, Unreadable, compression, disk,
+    kind::{Compression, Kind, Partition},
     outcome::{ProblemKind, State},
     rootfs::MAX_SIGNATURE_LEN_BYTES,
     trees::equal_but_anchors,
@@ -68,8 +68,7 @@ impl<'a> Gate<'a> {
             }
             self.not_covered(index);
         }
-        self.settle_disks();
-        Ok(())
+        self.settle_disks()
     }
 
     fn not_covered(&mut self, index: usize) {
@@ -80,6 +79,8 @@ impl<'a> Gate<'a> {
         let (kind, detail) = match &entry.kind {
             Kind::Unknown => return,
             Kind::Compressed(_, inner) if **inner == Kind::Unknown => return,
+            // By what is on it, once that is known.
+            Kind::Disk(_) => return,
             Kind::Opaque(_) => {
                 (ProblemKind::CannotCheck, "it cannot be looked into, and nothing signed covers it as it is")
             }
@@ -365,14 +366,12 @@ impl<'a> Gate<'a> {
     }
 
     /// A disk ships if every partition on it may.
-    fn settle_disks(&mut self) {
+    fn settle_disks(&mut self) -> Result<(), Unreadable> {
         for index in (0..self.entries.len()).rev() {
             let is_open = |e: &super::entry::Entry<'_>| {
                 matches!(e.kind, Kind::Disk(_)) && e.state.is_none() && e.problems.is_empty()
             };
-            if !self.entries.get(index).is_some_and(is_open) {
-                continue;
-            }
+            let Some(disk) = self.entries.get(index).filter(|e| is_open(e)) else { continue };
             let within: Vec<_> = self.entries.iter().filter(|e| e.container == Some(index)).collect();
             let bad: Vec<String> = within
                 .iter()
@@ -380,14 +379,29 @@ impl<'a> Gate<'a> {
                 .map(|e| e.path.rsplit(':').next().unwrap_or_default().to_owned())
                 .collect();
             let count = within.len();
+            let path = disk.path.clone();
+            let failed = |e: ReadError| Unreadable { path, source: e.into() };
+            let stray = match &disk.kind {
+                Kind::Disk(partitions) => first_stray_byte(&disk.source, partitions).map_err(failed)?,
+                _ => None,
+            };
             let Some(entry) = self.entries.get_mut(index) else { continue };
-            if bad.is_empty() && count > 0 {
-                entry.settle(State::Covered, "every partition on it is signed or covered");
-            } else {
+            if count == 0 || !bad.is_empty() {
                 let detail = format!("nothing that is signed covers {}", bad.join(", "));
                 entry.problem(ProblemKind::CannotCheck, None, detail);
+            } else if let Some(at) = stray {
+                let detail = format!(
+                    "at byte {at} it holds something that is in no partition, and nothing signed covers it"
+                );
+                entry.problem(ProblemKind::CannotCheck, None, detail);
+            } else {
+                entry.settle(
+                    State::Covered,
+                    "every partition on it is signed or covered, and nothing is beside them",
+                );
             }
         }
+        Ok(())
     }
 
     fn digest(&mut self, index: usize, source: &Section<'a>) -> Result<Digest, ReadError> {
@@ -461,6 +475,27 @@ fn is_beginning(file: &Section<'_>, data: &Section<'_>, block: u64) -> Result<bo
         return Ok(false);
     }
     Ok(digest_of(file)? == digest_of(&data.head(len))? && is_padding(&data.part(len..data.len_bytes()))?)
+}
+
+/// Where a disk first holds something that is in no partition and no table: boot code, a boot loader in a gap.
+fn first_stray_byte(disk: &Section<'_>, partitions: &[Partition]) -> Result<Option<u64>, ReadError> {
+    let mut known: Vec<_> = partitions.iter().map(|p| p.range.clone()).collect();
+    known.extend(disk::tables(disk)?);
+    known.sort_by_key(|range| range.start);
+    let mut at = 0;
+    for range in known.into_iter().chain(std::iter::once(disk.len_bytes()..u64::MAX)) {
+        let mut start = at;
+        while start < range.start.min(disk.len_bytes()) {
+            let end = range.start.min(disk.len_bytes()).min(start + CHUNK_LEN_BYTES);
+            let bytes = disk.read_range(start..end, usize::try_from(CHUNK_LEN_BYTES).unwrap_or(0))?;
+            if let Some(offset) = bytes.iter().position(|b| *b != 0) {
+                return Ok(Some(start + offset as u64));
+            }
+            start = end;
+        }
+        at = at.max(range.end);
+    }
+    Ok(None)
 }
 
 fn is_padding(source: &Section<'_>) -> Result<bool, ReadError> {

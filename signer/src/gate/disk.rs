@@ -4,6 +4,7 @@
 
 use super::kind::Partition;
 use crate::format::{ReadError, Source};
+use std::ops::Range;
 
 const SECTOR_LEN_BYTES: u64 = 512;
 /// Most partitions that are looked at.
@@ -58,6 +59,25 @@ fn gpt(source: &dyn Source, head: &[u8]) -> Result<Vec<Partition>, ReadError> {
         found.push(Partition { number: index + 1, range: start..end.max(start) });
     }
     Ok(found)
+}
+
+/// Where the tables themselves are: the MBR's with disk signature and end mark and, on a GPT disk, both of its
+/// headers with their entries (33 sectors each, as every tool makes them).
+///
+/// # Errors
+///
+/// [`ReadError`] if the disk cannot be read.
+pub(super) fn tables(source: &dyn Source) -> Result<Vec<Range<u64>>, ReadError> {
+    const GPT_LEN_BYTES: u64 = 33 * SECTOR_LEN_BYTES;
+    let mut tables = Vec::new();
+    tables.push(440..SECTOR_LEN_BYTES);
+    let len = source.len_bytes();
+    let mark = SECTOR_LEN_BYTES..len.min(SECTOR_LEN_BYTES + 8);
+    if mark.end > mark.start && source.read_range(mark, 8)? == b"EFI PART" {
+        tables.push(SECTOR_LEN_BYTES..SECTOR_LEN_BYTES + GPT_LEN_BYTES);
+        tables.push(len.saturating_sub(GPT_LEN_BYTES)..len);
+    }
+    Ok(tables)
 }
 
 fn le32(bytes: &[u8], at: usize) -> u32 {

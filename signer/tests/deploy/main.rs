@@ -13,5 +13,6 @@ mod accepted;
 mod anchors;
 #[path = "../common/mod.rs"]
 mod common;
+mod disks;
 mod fixture;
 mod refused;

@@ -1,0 +1,47 @@
+//! Disk images: what is on them, and what lies beside their partitions.
+
+use crate::fixture::Deploy;
+
+const SECTOR: usize = 512;
+/// Where the one partition begins.
+const START: usize = 2048 * SECTOR;
+
+/// A disk with `content` in one Linux partition, which is a little larger (MBR; UEFI 2.10, section 5.2).
+fn disk(content: &[u8]) -> Vec<u8> {
+    let sectors = content.len().div_ceil(SECTOR) + 16;
+    let mut disk = vec![0; START + sectors * SECTOR];
+    disk[440..444].copy_from_slice(b"disk");
+    disk[450] = 0x83;
+    disk[454..458].copy_from_slice(&u32::try_from(START / SECTOR).unwrap().to_le_bytes());
+    disk[458..462].copy_from_slice(&u32::try_from(sectors).unwrap().to_le_bytes());
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    disk[START..START + content.len()].copy_from_slice(content);
+    disk
+}
+
+#[test]
+fn a_disk_ships_if_all_that_is_on_it_may() {
+    let Some(deploy) = Deploy::release() else { return };
+    let good = disk(&deploy.read("rootfs.ext4.verity"));
+    deploy.write("sdcard.img", &good);
+    let report = deploy.report(0);
+    let files = report["files"].as_array().unwrap();
+    let state = |path: &str| files.iter().find(|f| f["path"] == path).unwrap()["state"].clone();
+    assert_eq!(state("sdcard.img"), "covered", "{report:#}");
+    assert_eq!(state("sdcard.img:partition 1"), "covered", "{report:#}");
+
+    let with = |change: fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        deploy.write("sdcard.img", bytes);
+    };
+    with(|d| d[START + 1_000_000] ^= 1);
+    deploy.refuses("partition 1");
+    // A boot loader in the gap, and boot code in the first sector: a device would run both.
+    with(|d| d[8192] = 1);
+    deploy.refuses("at byte 8192");
+    with(|d| d[0] = 0xeb);
+    deploy.refuses("at byte 0");
+    with(|d| d.extend([0, 0, 7]));
+    deploy.refuses("in no partition");
+}
