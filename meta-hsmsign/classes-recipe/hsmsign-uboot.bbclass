@@ -28,11 +28,11 @@ hsmsign_mkimage_sign() {
 		shift
 	done
 	if [ "$assembled" = "0" ]; then
-		${HSMSIGN_CALL} sign bootloader --control-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
+		hsmsign_shell sign bootloader --control-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
 	elif [ -n "$tree" ]; then
-		${HSMSIGN_CALL} sign bootloader --fit "$fit" -o "$fit" --spl-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
+		hsmsign_shell sign bootloader --fit "$fit" -o "$fit" --spl-dtb "$tree" --required ${HSMSIGN_UBOOT_REQUIRED}
 	else
-		${HSMSIGN_CALL} sign bootloader --fit "$fit" -o "$fit" --required ${HSMSIGN_UBOOT_REQUIRED}
+		hsmsign_shell sign bootloader --fit "$fit" -o "$fit" --required ${HSMSIGN_UBOOT_REQUIRED}
 	fi
 }
 
@@ -48,8 +48,8 @@ hsmsign_fit_check_sign() {
 		shift
 	done
 	case "$fit" in
-	*/unused.itb) ${HSMSIGN_CALL} verify bootloader --control-dtb "$tree" ;;
-	*) ${HSMSIGN_CALL} verify bootloader --fit "$fit" --spl-dtb "$tree" ;;
+	*/unused.itb) hsmsign_shell verify bootloader --control-dtb "$tree" ;;
+	*) hsmsign_shell verify bootloader --fit "$fit" --spl-dtb "$tree" ;;
 	esac
 }
 

@@ -33,6 +33,28 @@ def hsmsign_run(d, arguments):
         bb.fatal(hsmsign.command.failure(d.getVar('HSMSIGN_MODE'), arguments, done.returncode, done.stderr))
     return done.stdout
 
+# The same for a shell function. Tasks of one recipe may run it at the same time, so each has a file of its own.
+hsmsign_shell() {
+	hsmsign_code=0
+	${HSMSIGN_CALL} "$@" 2> ${T}/hsmsign-messages.$$ || hsmsign_code=$?
+	hsmsign_messages=`cat ${T}/hsmsign-messages.$$`
+	rm -f ${T}/hsmsign-messages.$$
+	if [ $hsmsign_code -ne 0 ]; then
+		hsmsign_look=
+		case $hsmsign_code in
+		${@hsmsign_look_at(d)}
+		esac
+		bbfatal "hsmsign $1 $2 failed in mode ${HSMSIGN_MODE} (exit code $hsmsign_code):\n$hsmsign_messages$hsmsign_look"
+	fi
+	if [ -n "$hsmsign_messages" ]; then
+		printf '%s\n' "$hsmsign_messages"
+	fi
+}
+
+def hsmsign_look_at(d):
+    import hsmsign.command
+    return hsmsign.command.look_at_cases(d.getVar('HSMSIGN_MODE'))
+
 # Switches the signing by key files of oe-core or meta-swupdate off in a recipe of `hook`. Called by `:=`, so that it comes
 # before their anonymous functions, and by setVar, which removes what overrides had set. Returns what loses.
 def hsmsign_take_over(d, hook):

@@ -33,11 +33,19 @@ def call(variables, native_libraries, program="hsmsign"):
     return command
 
 
+def _look_at(code, mode):
+    look = _LOOK_AT.get(code, "")
+    return look.get(mode, "") if isinstance(look, dict) else look
+
+
+def look_at_cases(mode):
+    """`failure`'s last line as arms of a shell's `case` over the exit code, in one line."""
+    return " ".join("%d) hsmsign_look='\\nSee %s.' ;;" % (code, _look_at(code, mode)) for code in sorted(_LOOK_AT) if _look_at(code, mode))
+
+
 def failure(mode, arguments, code, messages):
     """One message: what failed, the tool's own words, and which variable is worth a look."""
-    look = _LOOK_AT.get(code, "")
-    if isinstance(look, dict):
-        look = look.get(mode, "")
+    look = _look_at(code, mode)
     text = "hsmsign %s failed in mode %s (exit code %d)" % (" ".join(arguments[:2]), mode, code)
     if messages.strip():
         text += ":\n" + messages.strip()

@@ -32,6 +32,10 @@ class Failed(Exception):
     pass
 
 
+class Skipped(Exception):
+    pass
+
+
 def check(condition, message):
     if not condition:
         raise Failed(message)
@@ -520,6 +524,8 @@ def part_multiconfig(build):
 
 def part_wic(build):
     """A partition that is the signed file system of the same recipe."""
+    if build.series != "scarthgap" and not shutil.which("wic"):
+        raise Skipped("no wic in PATH; since wrynose it is no part of oe-core")
     build.configure(*DEV, *common())
     build.build("test-disk")
     disk = build.deployed("test-disk-test-arm64.rootfs.wic")
@@ -666,10 +672,11 @@ def part_wrongpin(build):
     seen = build.bitbake("-k", *TARGETS, build.fit, codes=None)
     check(seen.returncode != 0, "a wrong PIN was accepted")
     rejected = len(set(re.findall(r"^ERROR: (\S+ \S+): .*?failed in mode release", seen.stdout, re.MULTILINE)))
-    tries = seen.stdout.count("CKR_PIN_INCORRECT")
+    tries = seen.stdout.count("` refused the PIN (C_Login: CKR_PIN_INCORRECT)")
+    spared = seen.stdout.count("it refused the PIN from ")
     run([*call, "keys", "unlatch"], build.top, build.environment(), codes=None)
-    check(1 <= tries <= 2, "%d tries\n%s" % (tries, seen.stdout[-4000:]))
-    return "%d task(s) failed, CKR_PIN_INCORRECT was said %d time(s)" % (rejected, tries)
+    check(tries == 1 and spared == rejected - 1 and rejected >= 2, "%d tries, %d task(s) failed\n%s" % (tries, rejected, seen.stdout[-4000:]))
+    return "%d tasks failed, one of them because the token refused the PIN, %d without asking it again" % (rejected, spared)
 
 
 def pin_places(build):
@@ -758,6 +765,8 @@ def main():
         start = time.monotonic()
         try:
             detail, verdict = part(build), "ok"
+        except Skipped as why:
+            detail, verdict = str(why), "SKIPPED"
         except Failed as error:
             detail, verdict = str(error), "FAILED"
             bad += 1

@@ -212,6 +212,14 @@ class Command(Scratch):
             "See HSMSIGN_AGENT and HSMSIGN_HOST_CONFIG.",
         ])
 
+    def test_a_shell_names_the_same_variables(self):
+        for mode in ("dev", "release"):
+            for code in range(2, 9):
+                last = command.failure(mode, ["sign", "fit"], code, "").splitlines()[1:]
+                script = "hsmsign_look=; case %d in %s esac; printf %%b \"$hsmsign_look\"" % (code, command.look_at_cases(mode))
+                said = subprocess.run(["sh", "-ec", script], stdout=subprocess.PIPE, text=True, check=True).stdout
+                self.assertEqual(said.strip().splitlines(), last)
+
 
 class Hooks(unittest.TestCase):
     def test_classes(self):

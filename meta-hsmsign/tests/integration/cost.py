@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""What signing costs: wall time in dev against off, measured in pairs with real bitbake. Variables as for run.py.
+
+  cost.py [PAIRS]
+
+A warm build here: everything is there but the root filesystem, which has been made anew, so image, FIT and bundle follow.
+The figures are for docs/yocto.md; nothing is judged, since a machine's load is no property of the layer.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import statistics
+import sys
+import time
+
+import run as integration
+
+OFF = ['IMAGE_FSTYPES:pn-test-image = "ext4"']
+DEV = ['HSMSIGN_MODE = "dev"', 'IMAGE_FSTYPES:pn-test-image = "ext4.verity"', 'HSMSIGN_ROOTFS_IMAGE = "test-image"']
+
+
+def timed(build, *arguments):
+    start = time.monotonic()
+    build.bitbake(*arguments)
+    return time.monotonic() - start
+
+
+def parse(build):
+    """Seconds to read all recipes anew."""
+    for cache in (build.top / "cache", build.top / "tmp/cache"):
+        for path in cache.rglob("bb_cache*"):
+            path.unlink()
+    return timed(build, "-p")
+
+
+def warm(build):
+    """Seconds for image, bundle and FIT after the root filesystem has been made anew."""
+    build.bitbake("-f", "-c", "rootfs", "test-image")
+    return timed(build, *integration.TARGETS, build.fit)
+
+
+def idle(build):
+    """Seconds of a build in which nothing has changed."""
+    return timed(build, *integration.TARGETS, build.fit)
+
+
+def show(name, pairs):
+    off, dev = ([pair[i] for pair in pairs] for i in (0, 1))
+    extra = statistics.median(d - o for o, d in pairs)
+    print("%-6s off %s | dev %s | medians %.2f s, %.2f s; median of the differences %+.2f s (%+.1f %%)" % (
+        name, " ".join("%.1f" % v for v in off), " ".join("%.1f" % v for v in dev), statistics.median(off), statistics.median(dev),
+        extra, 100 * extra / statistics.median(off)), flush=True)
+
+
+def main():
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    text = (pathlib.Path(os.environ["OECORE_DIR"]) / "meta/conf/layer.conf").read_text()
+    series = re.search(r'^LAYERSERIES_CORENAMES = "([^"]*)"', text, re.MULTILINE).group(1)
+    top = pathlib.Path(os.environ["TEST_BUILD"]).resolve()
+    builds = []
+    for name, lines in (("off", OFF), ("dev", DEV)):
+        build = integration.Build(top / name, series)
+        build.configure(*lines, *integration.common(), 'SSTATE_DIR = "%s"' % (top / "sstate"))
+        shutil.rmtree(build.top / "cache", ignore_errors=True)
+        build.build()
+        builds.append(build)
+    print("%s, %d pairs" % (series, count), flush=True)
+    for what in (parse, warm, idle):
+        what(builds[0]), what(builds[1])
+        pairs = []
+        for number in range(count):
+            # Turn and turn about, so that a machine that grows slower is not counted against one of them.
+            order = (0, 1) if number % 2 == 0 else (1, 0)
+            seconds = {i: what(builds[i]) for i in order}
+            pairs.append((seconds[0], seconds[1]))
+        show(what.__name__, pairs)
+
+
+if __name__ == "__main__":
+    main()
