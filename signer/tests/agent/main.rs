@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "no other crate uses this one")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "these are tests")]
 
+mod artifacts;
 #[path = "../common/mod.rs"]
 mod common;
 mod crowd;
