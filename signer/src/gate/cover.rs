@@ -236,7 +236,8 @@ impl<'a> Gate<'a> {
         Ok(None)
     }
 
-    /// A partition begins with an image that lies beside the disk; partitions are larger than what is in them.
+    /// A partition holds an image that lies beside the disk; partitions are larger than what is in them, and the
+    /// rest is zeros. Anything else there could be what a device starts, behind the smallest of covered files.
     fn on_disk(&mut self, index: usize) -> Result<Option<(String, String)>, Unreadable> {
         let Some(entry) = self.entries.get(index) else { return Ok(None) };
         let container = entry.container.and_then(|c| self.entries.get(c));
@@ -259,8 +260,9 @@ impl<'a> Gate<'a> {
             if first(&source).map_err(failed)? == first(&partition.head(len)).map_err(failed)?
                 && digest_of(&partition.head(len)).map_err(failed)?
                     == self.digests.get_or(other, &source).map_err(failed)?
+                && is_padding(&partition.part(len..partition.len_bytes())).map_err(failed)?
             {
-                return Ok(Some((name.clone(), format!("begins with {name}"))));
+                return Ok(Some((name.clone(), format!("holds {name}, and zeros behind it"))));
             }
         }
         Ok(None)

@@ -37,6 +37,8 @@ fn a_disk_ships_if_all_that_is_on_it_may() {
     };
     with(|d| d[START + 1_000_000] ^= 1);
     deploy.refuses("partition 1");
+    with(|d| *d.last_mut().unwrap() = 1);
+    deploy.refuses("partition 1");
     // A boot loader in the gap, and boot code in the first sector: a device would run both.
     with(|d| d[8192] = 1);
     deploy.refuses("at byte 8192");
