@@ -1,8 +1,8 @@
 //! Whether something signed covers an unsigned file's very bytes.
 
 use super::{
-    Gate, Unreadable, compression, disk,
-    kind::{Compression, Kind, Partition},
+    Gate, Unreadable, compression,
+    kind::{Compression, Kind},
     outcome::{ProblemKind, State},
     rootfs::MAX_SIGNATURE_LEN_BYTES,
     trees::equal_but_anchors,
@@ -15,8 +15,7 @@ use crate::{
 };
 use std::collections::HashMap;
 
-const CHUNK_LEN_BYTES: u64 = 1 << 20;
-const FIRST_LEN_BYTES: u64 = 4096;
+pub(super) const CHUNK_LEN_BYTES: u64 = 1 << 20;
 
 /// Digests of entries, so that each is read once.
 #[derive(Default)]
@@ -236,38 +235,6 @@ impl<'a> Gate<'a> {
         Ok(None)
     }
 
-    /// A partition holds an image that lies beside the disk; partitions are larger than what is in them, and the
-    /// rest is zeros. Anything else there could be what a device starts, behind the smallest of covered files.
-    fn on_disk(&mut self, index: usize) -> Result<Option<(String, String)>, Unreadable> {
-        let Some(entry) = self.entries.get(index) else { return Ok(None) };
-        let container = entry.container.and_then(|c| self.entries.get(c));
-        if !container.is_some_and(|c| matches!(c.kind, Kind::Disk(_))) {
-            return Ok(None);
-        }
-        let (partition, path) = (entry.source.clone(), entry.path.clone());
-        let failed = |e: ReadError| Unreadable { path: path.clone(), source: e.into() };
-        for other in 0..self.entries.len() {
-            let Some(entry) = self.entries.get(other) else { continue };
-            let settled =
-                matches!(entry.state, Some(State::Signed | State::Covered)) && entry.container.is_none();
-            let (source, name) = (entry.source.clone(), entry.path.clone());
-            let len = source.len_bytes();
-            // Most differ in their first block, so that few are read as a whole.
-            let first = |s: &Section<'a>| digest_of(&s.head(FIRST_LEN_BYTES));
-            if !settled || len == 0 || len > partition.len_bytes() {
-                continue;
-            }
-            if first(&source).map_err(failed)? == first(&partition.head(len)).map_err(failed)?
-                && digest_of(&partition.head(len)).map_err(failed)?
-                    == self.digests.get_or(other, &source).map_err(failed)?
-                && is_padding(&partition.part(len..partition.len_bytes())).map_err(failed)?
-            {
-                return Ok(Some((name.clone(), format!("holds {name}, and zeros behind it"))));
-            }
-        }
-        Ok(None)
-    }
-
     /// U-Boot without its tree is the beginning of U-Boot with it.
     fn program_with_tree(
         &self,
@@ -367,45 +334,6 @@ impl<'a> Gate<'a> {
         Ok(())
     }
 
-    /// A disk ships if every partition on it may.
-    fn settle_disks(&mut self) -> Result<(), Unreadable> {
-        for index in (0..self.entries.len()).rev() {
-            let is_open = |e: &super::entry::Entry<'_>| {
-                matches!(e.kind, Kind::Disk(_)) && e.state.is_none() && e.problems.is_empty()
-            };
-            let Some(disk) = self.entries.get(index).filter(|e| is_open(e)) else { continue };
-            let within: Vec<_> = self.entries.iter().filter(|e| e.container == Some(index)).collect();
-            let bad: Vec<String> = within
-                .iter()
-                .filter(|e| !matches!(e.state, Some(State::Signed | State::Covered | State::Part)))
-                .map(|e| e.path.rsplit(':').next().unwrap_or_default().to_owned())
-                .collect();
-            let count = within.len();
-            let path = disk.path.clone();
-            let failed = |e: ReadError| Unreadable { path, source: e.into() };
-            let stray = match &disk.kind {
-                Kind::Disk(partitions) => first_stray_byte(&disk.source, partitions).map_err(failed)?,
-                _ => None,
-            };
-            let Some(entry) = self.entries.get_mut(index) else { continue };
-            if count == 0 || !bad.is_empty() {
-                let detail = format!("nothing that is signed covers {}", bad.join(", "));
-                entry.problem(ProblemKind::CannotCheck, None, detail);
-            } else if let Some(at) = stray {
-                let detail = format!(
-                    "at byte {at} it holds something that is in no partition, and nothing signed covers it"
-                );
-                entry.problem(ProblemKind::CannotCheck, None, detail);
-            } else {
-                entry.settle(
-                    State::Covered,
-                    "every partition on it is signed or covered, and nothing is beside them",
-                );
-            }
-        }
-        Ok(())
-    }
-
     fn digest(&mut self, index: usize, source: &Section<'a>) -> Result<Digest, ReadError> {
         self.digests.get_or(index, source)
     }
@@ -479,28 +407,7 @@ fn is_beginning(file: &Section<'_>, data: &Section<'_>, block: u64) -> Result<bo
     Ok(digest_of(file)? == digest_of(&data.head(len))? && is_padding(&data.part(len..data.len_bytes()))?)
 }
 
-/// Where a disk first holds something that is in no partition and no table: boot code, a boot loader in a gap.
-fn first_stray_byte(disk: &Section<'_>, partitions: &[Partition]) -> Result<Option<u64>, ReadError> {
-    let mut known: Vec<_> = partitions.iter().map(|p| p.range.clone()).collect();
-    known.extend(disk::tables(disk)?);
-    known.sort_by_key(|range| range.start);
-    let mut at = 0;
-    for range in known.into_iter().chain(std::iter::once(disk.len_bytes()..u64::MAX)) {
-        let mut start = at;
-        while start < range.start.min(disk.len_bytes()) {
-            let end = range.start.min(disk.len_bytes()).min(start + CHUNK_LEN_BYTES);
-            let bytes = disk.read_range(start..end, usize::try_from(CHUNK_LEN_BYTES).unwrap_or(0))?;
-            if let Some(offset) = bytes.iter().position(|b| *b != 0) {
-                return Ok(Some(start + offset as u64));
-            }
-            start = end;
-        }
-        at = at.max(range.end);
-    }
-    Ok(None)
-}
-
-fn is_padding(source: &Section<'_>) -> Result<bool, ReadError> {
+pub(super) fn is_padding(source: &Section<'_>) -> Result<bool, ReadError> {
     let mut all = true;
     chunks(source, |chunk| all &= chunk.iter().all(|b| *b == 0))?;
     Ok(all)

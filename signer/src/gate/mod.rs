@@ -13,6 +13,7 @@ mod contents;
 mod control;
 mod cover;
 mod disk;
+mod disk_cover;
 mod entry;
 mod fit;
 pub mod keys;
