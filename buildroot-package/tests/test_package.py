@@ -40,6 +40,31 @@ class Package(unittest.TestCase):
         self.assertRegex(version(), r"^\d+\.\d+\.\d+-[0-9a-f]{12}\n$")
         self.assertEqual(version(), version())
 
+    def test_version_ignores_what_the_build_does_not_need(self):
+        """A changed changelog or test shall not cost users a new archive and a new build of the tool."""
+        with tempfile.TemporaryDirectory() as place:
+            root = pathlib.Path(place)
+            for name in ("Cargo.toml", "signer/src", "buildroot-package/package"):
+                copy = shutil.copytree if (CHECKOUT / name).is_dir() else shutil.copy
+                (root / name).parent.mkdir(exist_ok=True)
+                copy(CHECKOUT / name, root / name)
+            pack = root / "buildroot-package/package/hsmsign/pack-source.sh"
+
+            def version():
+                return subprocess.run([pack, "--version"], check=True, capture_output=True, text=True).stdout
+
+            before = version()
+            for name in ("CHANGELOG.md", "docs/buildroot.md", "signer/tests/cli.rs", "meta-hsmsign/README.md"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text("new\n")
+                self.assertEqual(version(), before, name)
+            seen = {before}
+            for name in ("Cargo.lock", "LICENSE-MIT", "signer/src/main.rs", "signer/build.rs", "signer/data/new.tsv"):
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                (root / name).write_text("new\n")
+                self.assertNotIn(version(), seen, name)
+                seen.add(version())
+
     def test_another_source_than_make_saw_is_not_packed(self):
         """Make asks for the version first; what is packed under that name must be that source."""
         with tempfile.TemporaryDirectory() as place:

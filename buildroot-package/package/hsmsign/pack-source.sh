@@ -13,9 +13,12 @@ set -euo pipefail
 export LC_ALL=C
 
 checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd -P)"
-# What building the tool does not need; the external tree is left out because
-# its .hash file names the archive.
-excluded='^(buildroot-package|meta-hsmsign|test-images|docs|signer/fuzz|\.ci|\.github|\.hsmsign|target)/'
+# What building the tool does not need: a change there shall not cost every user
+# a new archive and a build. The external tree's .hash file names the archive.
+# Benches stay: signer/Cargo.toml declares them, and cargo looks for them.
+excluded='^(buildroot-package|meta-hsmsign|test-images|docs|signer/(fuzz|tests)|\.ci|\.github|\.hsmsign|target)/'
+# Of the files at the top, the workspace and the licences
+needed='/|^(Cargo\.|LICENSE)'
 
 fail() {
 	printf 'hsmsign: %s\n' "${1}" >&2
@@ -28,7 +31,7 @@ list_files() {
 		git -c safe.directory="${checkout}" ls-files -co --exclude-standard
 	else
 		find . -type f -printf '%P\n' | grep -vE '(^|/)(\.git|target)/'
-	fi | sort -u | grep -vE "${excluded}" | while IFS= read -r file; do
+	fi | sort -u | grep -vE "${excluded}" | grep -E "${needed}" | while IFS= read -r file; do
 		if [ -f "${file}" ]; then printf '%s\n' "${file}"; fi
 	done
 }
