@@ -99,7 +99,7 @@ impl Kind {
     /// Whether its first bytes are so few that something else may have them too; then bytes that do not
     /// read as it are a plain file, not a damaged container.
     pub(super) fn is_weak(self) -> bool {
-        matches!(self, Self::Lzma | Self::Ext4)
+        self == Self::Lzma
     }
 
     /// What `head`, the first [`HEAD_LEN_BYTES`] of something, begins. `None` is a plain file.

@@ -75,7 +75,8 @@ impl Budget {
         Metered { reader, budget: Rc::clone(self) }
     }
 
-    fn bytes(&self, count: usize) -> io::Result<()> {
+    /// Counts bytes that came out of a container.
+    pub(super) fn spend(&self, count: usize) -> io::Result<()> {
         let bytes = self.bytes.get().saturating_add(count as u64);
         self.bytes.set(bytes);
         let limit = self.limits.expanded_bytes;
@@ -92,7 +93,7 @@ pub(super) struct Metered<R> {
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.reader.read(buffer)?;
-        self.budget.bytes(count)?;
+        self.budget.spend(count)?;
         Ok(count)
     }
 }

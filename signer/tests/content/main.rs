@@ -6,6 +6,7 @@
 mod common;
 
 mod containers;
+mod crafted;
 mod hostile;
 
 use common::Bench;
