@@ -310,6 +310,13 @@ class Gate(Scratch):
         self.assertIn("exit code 5", bad[1])
         self.assertEqual(pathlib.Path(log).read_text().count("FAIL u-boot.bin"), 3)
 
+    def test_checks_run_at_the_same_time_and_a_full_pipe_stops_none(self):
+        tool = self.script("cd %s; : > $1; seq 1 50000; for i in `seq 1 300`; do [ ! -e $2 ] || exit 7; sleep 0.1; done; exit 1\n" % self.path)
+        log = str(self.path / "gate.log")
+        bad = gate.run([("release gate", [tool, "one", "two"]), ("leak scan", [tool, "two", "one"])], log)
+        self.assertEqual([("must not ship" in text) for text in bad], [True, True])
+        self.assertEqual(pathlib.Path(log).read_text().count("\n50000\n"), 2)
+
     def test_a_long_report_is_cut(self):
         text = gate.message("release gate", "d", 7, "line\n" * 1000, "", "l")
         self.assertLess(len(text.splitlines()), 50)
