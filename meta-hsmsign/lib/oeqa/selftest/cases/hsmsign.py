@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""oe-selftest -r hsmsign: for a build directory with network, meta-oe and this layer."""
+"""oe-selftest -r hsmsign: for a build directory with network, meta-oe and this layer.
+
+HSMSIGN_SELFTEST_IMAGE in the environment names an image to build instead of core-image-minimal.
+"""
 
 import os
 import shutil
@@ -7,13 +10,13 @@ import shutil
 from oeqa.selftest.case import OESelftestTestCase
 from oeqa.utils.commands import bitbake, get_bb_vars, runCmd
 
-IMAGE = "core-image-minimal"
+IMAGE = os.environ.get("HSMSIGN_SELFTEST_IMAGE", "core-image-minimal")
 
 DEV = """
 HSMSIGN_MODE = "dev"
 HSMSIGN_DEV_DIR = "${TOPDIR}/hsmsign-selftest"
-IMAGE_FSTYPES:pn-core-image-minimal = "ext4.verity"
-"""
+IMAGE_FSTYPES:pn-%s = "ext4.verity"
+""" % IMAGE
 
 
 class HsmsignTests(OESelftestTestCase):
@@ -29,10 +32,11 @@ class HsmsignTests(OESelftestTestCase):
     def hsmsign(self):
         """The built tool with dev mode's options, as a task calls it."""
         bitbake("hsmsign-native softhsm-native -c addto_recipe_sysroot")
-        values = get_bb_vars(["RECIPE_SYSROOT_NATIVE", "bindir", "HSMSIGN_POLICY", "HSMSIGN_DEV_DIR"], "hsmsign-native")
+        # A native recipe's bindir is absolute.
+        values = get_bb_vars(["bindir", "HSMSIGN_POLICY", "HSMSIGN_DEV_DIR"], "hsmsign-native")
         softhsm = get_bb_vars(["RECIPE_SYSROOT_NATIVE", "libdir_native"], "softhsm-native")
-        return "%s%s/hsmsign --mode dev --config %s --dev-dir %s --softhsm %s%s/softhsm/libsofthsm2.so" % (
-            values["RECIPE_SYSROOT_NATIVE"], values["bindir"], values["HSMSIGN_POLICY"], values["HSMSIGN_DEV_DIR"],
+        return "%s/hsmsign --mode dev --config %s --dev-dir %s --softhsm %s%s/softhsm/libsofthsm2.so" % (
+            values["bindir"], values["HSMSIGN_POLICY"], values["HSMSIGN_DEV_DIR"],
             softhsm["RECIPE_SYSROOT_NATIVE"], softhsm["libdir_native"])
 
     def test_root_filesystem_verifies_and_refuses_a_changed_byte(self):
