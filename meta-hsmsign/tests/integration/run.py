@@ -4,9 +4,10 @@
 
   BITBAKE_DIR=… OECORE_DIR=… METAOE_DIR=… META_SWUPDATE_DIR=… HSMSIGN_BINARY=… TEST_SOURCES=… run.py [PART]...
 
-The four directories are checkouts of one series (scarthgap or wrynose); TEST_SOURCES holds the two archives that the recipes of
+The four directories are checkouts of one series (scarthgap or wrynose); TEST_SOURCES holds the archives that the recipes of
 meta-hsmsign-test name. Without them nothing is tested, and that is said. TEST_BUILD names the build directory, kept
-from run to run. Not as root, which bitbake refuses.
+from run to run; TEST_LAYERS more layers, such as meta-lts-mixins. wrynose's wic is no part of oe-core: the part `wic` takes
+the one in PATH. Not as root, which bitbake refuses.
 """
 
 import gzip
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -74,14 +76,15 @@ TEST_SOURCES = "%s"
 IMAGE_FSTYPES:pn-test-image ?= "squashfs"
 # Everything but what the test builds: parsing takes seconds instead of minutes.
 BBMASK = "/meta/recipes-(?!bsp/u-boot/|kernel/linux/linux-yocto-fitimage|kernel/linux/linux-dummy)"
-BBMASK += "/meta-oe/(recipes-|dynamic-layers)"
+TEST_MASK_OE ?= "/meta-oe/(recipes-|dynamic-layers) /meta-hsmsign-test/dynamic-layers/openembedded-layer/"
+BBMASK += "${TEST_MASK_OE}"
 BBMASK += "/meta-swupdate/recipes-"
 """ % os.environ["TEST_SOURCES"])
 
     def layers(self, with_ours):
         ours = [LAYER] if with_ours else []
         layers = [pathlib.Path(os.environ["OECORE_DIR"]) / "meta", pathlib.Path(os.environ["METAOE_DIR"]) / "meta-oe",
-                  os.environ["META_SWUPDATE_DIR"], *ours, HERE / "meta-hsmsign-test"]
+                  os.environ["META_SWUPDATE_DIR"], *os.environ.get("TEST_LAYERS", "").split(), *ours, HERE / "meta-hsmsign-test"]
         (self.top / "conf/bblayers.conf").write_text(
             'BBPATH = "${TOPDIR}"\nBBFILES ?= ""\nBBLAYERS = "%s"\n' % " ".join(map(str, layers)))
 
@@ -419,17 +422,31 @@ def part_errors(build):
 
 
 def part_uboot(build):
-    """U-Boot's control tree carries the key; in the tree of another key the FIT is refused."""
-    build.configure(*DEV, *common())
-    build.build("u-boot", build.fit)
-    tree = build.deployed("u-boot.dtb")
-    seen = run(["fit_check_sign", "-f", build.fit_image(), "-k", tree])
-    check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
-    nodes = run(["fdtget", "-l", tree, "/signature"]).stdout.split()
-    check(nodes == ["key-hsmsign-dev-fit"], "keys in the control tree: %s" % nodes)
-    binary = build.deployed("u-boot.bin").read_bytes()
-    check(tree.read_bytes() in binary or b"hsmsign-dev-fit" in binary, "u-boot.bin does not carry the key")
-    return "key in u-boot.dtb and u-boot.bin"
+    """U-Boot's control tree carries the mode's key and no other, and accepts the FIT of that mode alone."""
+    build.from_nothing()
+    lines, call = rehearsal(build, "release-one")
+    other = None
+    for mode, configuration in (("dev", DEV), ("release", lines), ("dev", DEV)):
+        build.configure(*configuration, *common())
+        # In the same work directory, whose control tree carries the other mode's key by then.
+        build.build("u-boot", build.fit)
+        tree, fit = build.deployed("u-boot.dtb"), build.fit_image()
+        nodes = run(["fdtget", "-l", tree, "/signature"]).stdout.split()
+        check(nodes == ["key-hsmsign-%s-fit" % mode], "keys in the control tree in %s: %s" % (mode, nodes))
+        seen = run(["fit_check_sign", "-f", fit, "-k", tree])
+        check("hsmsign-%s-fit+" % mode in seen.stdout, seen.stdout)
+        if other:
+            check(run(["fit_check_sign", "-f", other, "-k", tree], codes=None).returncode != 0, "U-Boot in %s accepts the other mode's FIT" % mode)
+        other = build.top / "other.fit"
+        shutil.copy(fit, other)
+        binary = build.deployed("u-boot.bin").read_bytes()
+        check(tree.read_bytes() in binary or b"hsmsign-%s-fit" % mode.encode() in binary, "u-boot.bin does not carry the key")
+    # A call that fails in the middle of oe-core's shell ends the task, with the tool's own words.
+    build.configure(*DEV, *common(), 'HSMSIGN_UBOOT_REQUIRED = "nonsense"')
+    seen = build.bitbake("u-boot", codes=None)
+    check(seen.returncode != 0 and "hsmsign sign bootloader failed in mode dev (exit code 2)" in seen.stdout and "nonsense" in seen.stdout,
+          "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    return "the key of each mode in u-boot.dtb and u-boot.bin; dev, release, dev"
 
 
 def part_spl(build):
@@ -724,6 +741,101 @@ def part_source(build):
     return version
 
 
+def softhsm_recipe():
+    """The version of meta-oe's recipe, and lines that make bitbake build it instead of taking the host's."""
+    recipe = next((pathlib.Path(os.environ["METAOE_DIR"]) / "meta-oe/recipes-security/softhsm").glob("softhsm_*.bb"))
+    archive = pathlib.Path(os.environ["TEST_SOURCES"]) / (recipe.stem + ".tar.gz")
+    version = recipe.stem.partition("_")[2]
+    if not archive.exists():
+        raise Skipped("no %s; make it: git archive --prefix=softhsm-%s/ -o %s %s, in a clone of SoftHSMv2" % (archive, version, archive, version))
+    return version, ['HSMSIGN_BINARY = "%s"' % os.environ["HSMSIGN_BINARY"],
+                     'TEST_REAL_NATIVE = "pseudo|virtual/fakeroot|apt|hsmsign.*|test-.*|softhsm"',
+                     'TEST_MASK_OE = "/meta-oe/(recipes-(?!security/softhsm)|dynamic-layers)"']
+
+
+def part_softhsm(build):
+    """Dev mode without HSMSIGN_SOFTHSM: the keys are in meta-oe's softhsm-native, which bitbake has built."""
+    version, lines = softhsm_recipe()
+    build.from_nothing()
+    keys = build.top / "softhsm-set"
+    shutil.rmtree(keys, ignore_errors=True)
+    build.configure(*DEV, *lines, 'HSMSIGN_DEV_DIR = "%s"' % keys)
+    build.build()
+    module = build.top / "tmp/sysroots-components/x86_64/softhsm-native/usr/lib/softhsm/libsofthsm2.so"
+    check(module.exists(), "bitbake did not build softhsm-native")
+    signed = 0
+    for log in (build.top / "tmp/work").glob("*/*/*/temp/log.do_*"):
+        for path in re.findall(r"--softhsm (\S+)", log.read_text(errors="replace")):
+            check(path.endswith("recipe-sysroot-native/usr/lib/softhsm/libsofthsm2.so"), "%s: signed with %s" % (log, path))
+            signed += 1
+    check(signed, "no log tells which module signed, so this test cannot fail")
+    judge(build, [os.environ["HSMSIGN_BINARY"], "--mode", "dev", "--config", LAYER / "conf/hsmsign/dev.yaml", "--dev-dir", keys, "--softhsm", module],
+          "dev", build.top / "judge")
+    return "SoftHSM %s, %d calls" % (version, signed)
+
+
+def part_selftest(build):
+    """oe-selftest's cases of this layer, with the test's image in the place of core-image-minimal."""
+    _, lines = softhsm_recipe()
+    other = Build(build.top / "selftest", build.series)
+    shutil.rmtree(build.top / "selftest-st", ignore_errors=True)
+    oecore = pathlib.Path(os.environ["OECORE_DIR"])
+    # oe-selftest copies this directory and adds meta-selftest, whose recipes nobody needs here, in a git repository of its own.
+    (other.home / ".gitconfig").write_text("[user]\n\tname = nobody\n\temail = nobody@example.invalid\n")
+    other.configure(*lines, 'SSTATE_DIR = "%s"' % (build.top / "sstate"), 'BBMASK:append = " /meta-selftest/recipes-"')
+    other.bitbake("-p")
+    environment = {**other.environment(), "BUILDDIR": str(other.top), "HSMSIGN_SELFTEST_IMAGE": "test-image",
+                   "PATH": "%s:%s:%s" % (pathlib.Path(os.environ["BITBAKE_DIR"]) / "bin", oecore / "scripts", os.environ["PATH"])}
+    seen = run([oecore / "scripts/oe-selftest", "-r", "hsmsign"], other.top, environment, codes=None)
+    summary = re.search(r"Ran (\d+) tests? in", seen.stdout)
+    check(seen.returncode == 0 and summary and int(summary.group(1)) >= 4 and "SKIPPED" not in seen.stdout, seen.stdout[-6000:])
+    return "%s cases" % summary.group(1)
+
+
+def part_archiver(build):
+    """A key in a recipe's own source, packed by oe-core's archiver class for publication, ends a release; dev warns."""
+    build.from_nothing()
+    lines, _ = rehearsal(build, "release-one")
+    # Of a directory it makes an archive; a single file it would copy.
+    source = build.top / "planted/notes.txt"
+    source.parent.mkdir(exist_ok=True)
+    source.write_text("notes that may be published\n")
+    archiver = ['INHERIT += "archiver"', 'ARCHIVER_MODE[src] = "original"', 'COPYLEFT_PN_INCLUDE = "test-files"',
+                'TEST_PLANTED = "%s"' % source.parent]
+    build.configure(*lines, *common(), *archiver)
+    build.build()
+    found = list((build.top / "tmp/deploy/sources").rglob("test-files-*.tar*"))
+    check(found, "the archiver packed nothing, so this test cannot fail")
+    log = (build.top / "tmp/log/hsmsign-gate.log").read_text()
+    check(" scan %s %s\n" % (build.top / "tmp/deploy/images/test-arm64", build.top / "tmp/deploy/sources") in log, "sources were not looked at:\n" + log)
+    key = run(["openssl", "genpkey", "-algorithm", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]).stdout
+    source.write_text(key[key.index("-----BEGIN"):])
+    seen = build.bitbake(*TARGETS, build.fit, codes=None)
+    named = found[0].name + "!/"
+    check(seen.returncode != 0 and "leak scan" in seen.stdout and named in seen.stdout and "notes.txt" in seen.stdout,
+          "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    check(key.splitlines()[-2] not in seen.stdout + (build.top / "tmp/log/hsmsign-gate.log").read_text(), "the report shows the key")
+    build.configure(*DEV, *common(), *archiver)
+    seen = build.bitbake(*TARGETS, build.fit)
+    check("WARNING: leak scan" in seen.stdout and named in seen.stdout, seen.stdout[-3000:])
+    source.write_text("notes that may be published\n")
+    build.configure(*lines, *common(), *archiver)
+    build.build()
+    # U-Boot's source carries keys for its own tests: refused as well, until the lines of the documentation are in the policy.
+    archives = ["-c", "deploy_archives", "u-boot"]
+    seen = build.bitbake(*archives, codes=None)
+    check(seen.returncode != 0 and "leak scan" in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    text = (LAYER.parent / "docs/yocto.md").read_text()
+    allowed = textwrap.dedent(re.search(r"^    scan:\n(?:     .*\n)+", text, re.MULTILINE).group(0))
+    with open(build.top / "release-one/hsmsign.yaml", "a") as file:
+        file.write(allowed)
+    build.bitbake(*archives)
+    source.write_text(key[key.index("-----BEGIN"):])
+    seen = build.bitbake(*TARGETS, build.fit, codes=None)
+    check(seen.returncode != 0 and named in seen.stdout, "exit code %d\n%s" % (seen.returncode, seen.stdout[-3000:]))
+    return "refused in release, said in dev: %s; U-Boot's with docs/yocto.md's list" % named
+
+
 def part_checklayer(build):
     """yocto-check-layer."""
     build.configure()
@@ -741,7 +853,7 @@ def part_checklayer(build):
 
 
 PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_initramfs, part_multiconfig,
-         part_wic, part_uboot, part_notree, part_spl, part_source, part_checklayer]
+         part_wic, part_uboot, part_notree, part_spl, part_softhsm, part_selftest, part_archiver, part_source, part_checklayer]
 
 
 def main():

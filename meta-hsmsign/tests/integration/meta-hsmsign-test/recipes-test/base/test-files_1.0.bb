@@ -4,6 +4,11 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 inherit allarch
 
+# A source of this recipe, for the test of what the archiver packs.
+TEST_PLANTED ?= ""
+SRC_URI = "${@'file://' + d.getVar('TEST_PLANTED') if d.getVar('TEST_PLANTED') else ''}"
+S = "${UNPACKDIR}"
+
 INHIBIT_DEFAULT_DEPS = "1"
 
 do_install() {

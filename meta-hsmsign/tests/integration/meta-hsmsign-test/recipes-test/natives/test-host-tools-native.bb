@@ -7,10 +7,15 @@ inherit native
 INHIBIT_DEFAULT_DEPS = "1"
 INHIBIT_SYSROOT_STRIP = "1"
 
+# wrynose's wic names the sector size that sfdisk takes anyway, by an option that Debian 12's does not know.
 do_install() {
 	install -d ${D}${sbindir}
 	for tool in parted sfdisk mkdosfs mcopy; do
-		printf '#!/bin/sh\nexec %s "$@"\n' "$(readlink -f "$(command -v $tool)")" > ${D}${sbindir}/$tool
+		cat > ${D}${sbindir}/$tool <<-EOF
+		#!/bin/sh
+		[ "\$1 \$2" != "--sector-size 512" ] || shift 2
+		exec $(readlink -f "$(command -v $tool)") "\$@"
+		EOF
 		chmod 0755 ${D}${sbindir}/$tool
 	done
 }
