@@ -35,6 +35,8 @@ demo    squashfs-tools                     mksquashfs, makes the squashfs root f
 demo    python3                            makes the tampered copies (standard library only)
 judges  python3-venv                       a place inside target/ for the Python tools of the layer tests
 judges  libarchive-tools                   bsdtar, a second reader of cpio archives
+judges  dosfstools                         mkfs.vfat, makes boot partitions for `scan` and the release gate
+judges  mtools                             mcopy, puts files on them
 judges  zip                                packs what `scan` looks into, like the next four
 judges  bzip2                              packs what `scan` looks into
 judges  xz-utils                           packs what `scan` looks into

@@ -171,7 +171,8 @@ pub(super) fn skip_zeros(reader: &mut dyn BufRead) -> io::Result<u64> {
     }
 }
 
-fn to_io(error: ReadError) -> io::Error {
+/// A source's error as one of a reader.
+pub(super) fn to_io(error: ReadError) -> io::Error {
     match error {
         ReadError::Io { source, .. } => source,
         e => io::Error::new(io::ErrorKind::UnexpectedEof, e),

@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    io::{self, Read},
     panic::{self, AssertUnwindSafe},
     sync::Once,
 };
@@ -33,6 +34,31 @@ pub(super) fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, String> {
         text.or_else(|| payload.downcast_ref::<String>().cloned())
             .unwrap_or_else(|| "its reader failed".into())
     })
+}
+
+/// Reads a file of a file system to its end. A file that ends before its length is damaged, and so is one at which the
+/// library panics; the others are read all the same.
+pub(super) struct Whole<R> {
+    reader: R,
+    left_bytes: u64,
+}
+
+impl<R: Read> Whole<R> {
+    pub(super) fn new(reader: R, len_bytes: u64) -> Self {
+        Self { reader, left_bytes: len_bytes }
+    }
+}
+
+impl<R: Read> Read for Whole<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let damaged = |detail: String| io::Error::new(io::ErrorKind::InvalidData, detail);
+        let count = guarded(|| self.reader.read(buffer)).map_err(damaged)??;
+        if count == 0 && self.left_bytes > 0 && !buffer.is_empty() {
+            return Err(damaged("a file that is shorter than it says".into()));
+        }
+        self.left_bytes = self.left_bytes.saturating_sub(count as u64);
+        Ok(count)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What a container is, by its first bytes.
 
+use super::fat::is_fat;
 use crate::format::verity::Superblock;
 use std::fmt;
 
@@ -33,6 +34,8 @@ pub enum Kind {
     Ext4,
     /// squashfs 4.0; also with a dm-verity tree behind it.
     Squashfs,
+    /// FAT12, FAT16 and FAT32.
+    Fat,
     /// A flattened device tree: FIT images, control trees.
     DeviceTree,
     /// U-Boot's legacy image with its header of 64 bytes.
@@ -82,6 +85,7 @@ impl Kind {
             Self::Ar => "ar archive",
             Self::Ext4 => "ext4 image",
             Self::Squashfs => "squashfs image",
+            Self::Fat => "FAT image",
             Self::DeviceTree => "device tree",
             Self::LegacyImage => "U-Boot legacy image",
             Self::VerityHashArea => "dm-verity hash area",
@@ -134,6 +138,8 @@ impl Kind {
             (Superblock::read(&head, 0).is_ok()).then_some(Self::VerityHashArea)
         } else if let Some((name, ..)) = OTHERS.iter().find(|(_, offset, bytes)| at(*offset, bytes)) {
             Some(Self::Other(name))
+        } else if is_fat(head) {
+            Some(Self::Fat)
         } else if is_tar(head) {
             Some(Self::Tar)
         } else if is_ext4(head) {

@@ -16,6 +16,7 @@ mod body;
 mod compressed;
 mod cpio;
 mod ext4;
+mod fat;
 mod guard;
 mod kind;
 mod limits;

@@ -3,7 +3,7 @@
 use super::{
     Kind, Limits, Obstacle, Window, ar,
     body::{Body, Peeked, skip_zeros},
-    compressed, cpio, ext4,
+    compressed, cpio, ext4, fat,
     kind::HEAD_LEN_BYTES,
     limits::Budget,
     obstacle::Limit,
@@ -103,7 +103,13 @@ impl Walk<'_> {
         }
         let needs_window = matches!(
             kind,
-            Kind::Zip | Kind::Ext4 | Kind::Squashfs | Kind::DeviceTree | Kind::Lzma | Kind::Other(_)
+            Kind::Zip
+                | Kind::Ext4
+                | Kind::Fat
+                | Kind::Squashfs
+                | Kind::DeviceTree
+                | Kind::Lzma
+                | Kind::Other(_)
         );
         let mut peeked = peeked;
         if needs_window {
@@ -148,6 +154,7 @@ impl Walk<'_> {
             Kind::LegacyImage => tree::open_legacy_image(self, location, depth, peeked),
             Kind::Zip => zip::open(self, location, depth, &window(peeked)?),
             Kind::Ext4 => ext4::open(self, location, depth, &window(peeked)?),
+            Kind::Fat => fat::open(self, location, depth, &window(peeked)?),
             Kind::Squashfs => squashfs::open(self, location, depth, &window(peeked)?),
             Kind::DeviceTree => tree::open(self, location, depth, &window(peeked)?),
             Kind::VerityHashArea => Ok(()),

@@ -210,3 +210,38 @@ fn names_are_no_part_of_the_judgement() {
     let seen = Seen::of(&bench.path("x.tar.gz"), Limits::default());
     assert_eq!((seen.files.len(), seen.containers.len(), seen.obstacles.len()), (1, 0, 0));
 }
+
+#[test]
+fn fat_of_every_kind() {
+    let noise = "out!/etc/deep/noise.bin";
+    for make in [
+        "truncate -s 1M out; mkfs.vfat -F 12 out > /dev/null",
+        "truncate -s 16M out; mkfs.vfat -F 16 out > /dev/null",
+        "truncate -s 64M out; mkfs.vfat -F 32 out > /dev/null",
+        // Without the text that says FAT, and made by another tool.
+        "truncate -s 1M out; mkfs.vfat -F 12 out > /dev/null; printf NAME-IS-NOT | dd of=out bs=1 seek=51 conv=notrunc status=none",
+        "truncate -s 1440K out; mformat -f 1440 -i out ::",
+        "truncate -s 64M out; mformat -F -i out ::",
+    ] {
+        finds(&["mkfs.vfat", "mcopy"], &format!("{make}; mcopy -s -i out tree/* ::"), noise);
+    }
+}
+
+#[test]
+fn fat_with_long_names_and_scattered_files() {
+    if find_tool("mkfs.vfat").is_none() || find_tool("mcopy").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    // Each other small file is deleted, so that the large one lies in the gaps; a directory of several clusters.
+    let line = "truncate -s 4M out; mkfs.vfat -F 16 -s 1 out > /dev/null; mmd -i out ::/many
+        for i in $(seq 200); do seq $i > one; mcopy -i out one \"::/many/A rather long näme with ünicode $i\"; done
+        for i in $(seq 1 2 199); do mdel -i out \"::/many/A rather long näme with ünicode $i\"; done
+        seq 300000 > large; mcopy -i out large ::/many/large.text";
+    shell(&bench, line);
+    let seen = Seen::of(&bench.path("out"), Limits::default());
+    assert_eq!(seen.obstacles, []);
+    assert!(seen.files["out!/many/large.text"] == bench.read("large"));
+    assert_eq!(seen.files.len(), 101);
+    assert_eq!(seen.files["out!/many/A rather long näme with ünicode 4"], b"1\n2\n3\n4\n");
+}

@@ -128,3 +128,73 @@ fn an_ext2_with_more_groups_than_it_has_room_for_is_told() {
     let seen = Seen::of_bytes(image, Limits::default());
     one_obstacle(&seen, "x", "groups");
 }
+
+/// A FAT16 image with clusters of 512 bytes: its bytes, where its first table is, and where cluster 2 is.
+fn fat16(bench: &Bench, line: &str) -> (Vec<u8>, usize, usize) {
+    shell(bench, &format!("truncate -s 4M out; mkfs.vfat -F 16 -s 1 out > /dev/null; {line}"));
+    let image = bench.read("out");
+    let half = |at: usize| usize::from(u16::from_le_bytes([image[at], image[at + 1]]));
+    let (reserved, fats, root, len) = (half(14), usize::from(image[16]), half(17), half(22));
+    (image.clone(), reserved * 512, (reserved + fats * len) * 512 + root * 32)
+}
+
+/// The number of the first cluster of the entry with that short name.
+fn first_cluster<'a>(image: &'a mut [u8], name: &[u8; 11]) -> &'a mut [u8] {
+    let at = find(image, 0, name);
+    &mut image[at + 26..at + 28]
+}
+
+#[test]
+fn a_fat_directory_that_lies_in_itself_is_told() {
+    if find_tool("mkfs.vfat").is_none() || find_tool("mcopy").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let (mut image, ..) =
+        fat16(&bench, "echo within > near; mmd -i out ::/A ::/A/B ::/A/B/C; mcopy -i out near ::/A/B/NEAR");
+    let of_a = first_cluster(&mut image, b"A          ").to_vec();
+    first_cluster(&mut image, b"C          ").copy_from_slice(&of_a);
+    let seen = Seen::of_bytes(image, Limits::default());
+    one_obstacle(&seen, "/A/B/C", "in itself");
+    assert_eq!(seen.files["x!/A/B/NEAR"], b"within\n");
+}
+
+#[test]
+fn a_fat_directory_without_end_is_told() {
+    if find_tool("mkfs.vfat").is_none() || find_tool("mcopy").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let (mut image, table, data) = fat16(&bench, "echo x > near; mmd -i out ::/A; mcopy -i out near ::/NEAR");
+    let cluster = first_cluster(&mut image, b"A          ").to_vec();
+    let number = usize::from(u16::from_le_bytes([cluster[0], cluster[1]]));
+    // Its cluster is followed by itself, and all in it was deleted: no entry would ever come.
+    image[table + number * 2..][..2].copy_from_slice(&cluster);
+    let at = data + (number - 2) * 512;
+    image[at..at + 512].chunks_mut(32).for_each(|entry| entry[0] = 0xe5);
+    let seen = Seen::of_bytes(image, Limits::default());
+    one_obstacle(&seen, "/A", "longer than one may be");
+    assert_eq!(seen.files["x!/NEAR"], b"x\n");
+}
+
+#[test]
+fn a_fat_file_longer_than_its_clusters_is_told() {
+    if find_tool("mkfs.vfat").is_none() || find_tool("mcopy").is_none() {
+        return;
+    }
+    let bench = Bench::new();
+    let (mut image, table, data) = fat16(&bench, "seq 1000 > near; mcopy -i out near ::/NEAR");
+    let entry = find(&image, 0, b"NEAR       ");
+    image[entry + 31] = 0xff;
+    let seen = Seen::of_bytes(image.clone(), Limits::default());
+    one_obstacle(&seen, "/NEAR", "shorter");
+    // Four gigabytes around in a circle end at the limit.
+    let number = usize::from(u16::from_le_bytes([image[entry + 26], image[entry + 27]]));
+    image[table + number * 2..][..2].copy_from_slice(&u16::try_from(number).unwrap().to_le_bytes());
+    let seen = Seen::of_bytes(image.clone(), Limits { expanded_bytes: 4 << 20, ..Limits::default() });
+    assert!(matches!(seen.obstacles[..], [(_, Obstacle::Limit(_))]), "{:?}", seen.obstacles);
+    // And a cluster that is outside of the image.
+    image[entry + 26..entry + 28].copy_from_slice(&[0xef, 0xff]);
+    let seen = Seen::of_bytes(image, Limits::default());
+    assert!(!seen.obstacles.is_empty(), "{data}");
+}

@@ -11,7 +11,7 @@ use proptest::prelude::*;
 const SMALL: Limits = Limits { depth: 16, expanded_bytes: 8 << 20, entries: 10_000, kept_bytes: 8 << 20 };
 
 /// Each kind of container, small, by `(name, how it is made)`.
-const KINDS: [(&str, &str); 14] = [
+const KINDS: [(&str, &str); 16] = [
     ("tar", "tar -cf out -C tree ."),
     ("tar.gz", "tar -czf out -C tree ."),
     ("tar.xz", "tar -cJf out -C tree ."),
@@ -25,6 +25,8 @@ const KINDS: [(&str, &str); 14] = [
     ("ext4", "mke2fs -q -F -t ext4 -O ^has_journal -d tree out 1M"),
     ("squashfs", "mksquashfs tree out -quiet -no-progress > /dev/null"),
     ("squashfs.xz", "mksquashfs tree out -comp xz -quiet -no-progress > /dev/null"),
+    ("fat12", "truncate -s 1M out; mkfs.vfat -F 12 out > /dev/null; mcopy -s -i out tree/* ::"),
+    ("fat16", "truncate -s 3M out; mkfs.vfat -F 16 -s 1 out > /dev/null; mcopy -s -i out tree/* ::"),
     (
         "fit",
         "printf '/dts-v1/; / { images { one { data = /incbin/(\"tree/etc/deep/noise.bin\"); }; }; };' | dtc -q -O dtb > out",
@@ -33,7 +35,21 @@ const KINDS: [(&str, &str); 14] = [
 
 /// Those containers that this machine's tools can make.
 fn made() -> Vec<(&'static str, Vec<u8>)> {
-    let tools = ["tar", "zstd", "xz", "bzip2", "lz4", "zip", "cpio", "ar", "mke2fs", "mksquashfs", "dtc"];
+    let tools = [
+        "tar",
+        "zstd",
+        "xz",
+        "bzip2",
+        "lz4",
+        "zip",
+        "cpio",
+        "ar",
+        "mke2fs",
+        "mksquashfs",
+        "dtc",
+        "mkfs.vfat",
+        "mcopy",
+    ];
     if tools.iter().any(|tool| find_tool(tool).is_none()) {
         return Vec::new();
     }

@@ -8,7 +8,7 @@ use super::{
     obstacle,
 };
 use crate::{
-    content::{Obstacle, Window, guard::guarded},
+    content::{Obstacle, Window, guard::Whole},
     format::Source as _,
 };
 use backhand::{
@@ -18,7 +18,7 @@ use backhand::{
 };
 use std::{
     collections::HashMap,
-    io::{self, BufReader, Read},
+    io::{BufReader, Read},
 };
 
 /// How many fragments are held unpacked, at most 1 MiB each: files that lie beside each other share them.
@@ -109,24 +109,6 @@ impl Contents {
 
 impl Opened<'_> {
     pub(super) fn reader(&self) -> impl Read {
-        Whole { left_bytes: self.file.file_len() as u64, reader: self.system.file(&self.file).reader() }
-    }
-}
-
-/// Reads a file to its end. A file that is shorter than its inode says is damaged, and so is one at which the library panics.
-struct Whole<R> {
-    reader: R,
-    left_bytes: u64,
-}
-
-impl<R: Read> Read for Whole<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let damaged = |detail: String| io::Error::new(io::ErrorKind::InvalidData, detail);
-        let count = guarded(|| self.reader.read(buffer)).map_err(damaged)??;
-        if count == 0 && self.left_bytes > 0 && !buffer.is_empty() {
-            return Err(damaged("shorter than its inode says".into()));
-        }
-        self.left_bytes = self.left_bytes.saturating_sub(count as u64);
-        Ok(count)
+        Whole::new(self.system.file(&self.file).reader(), self.file.file_len() as u64)
     }
 }
