@@ -59,6 +59,11 @@ def must(condition, text):
     say(f"  ok: {text}")
 
 
+def fragment():
+    name = os.environ.get("BUILDROOT_FRAGMENT")
+    return pathlib.Path(name).read_text() if name else TOOLCHAIN
+
+
 def digest(path):
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -91,10 +96,11 @@ class Bench:
         return text
 
     def configure(self, fixture="config"):
-        fragment = os.environ.get("BUILDROOT_FRAGMENT")
-        text = pathlib.Path(fragment).read_text() if fragment else TOOLCHAIN
+        self.configure_from(fragment() + (TESTS / "fixture" / fixture).read_text())
+
+    def configure_from(self, text):
         defconfig = self.out / "test_defconfig"
-        defconfig.write_text(text + (TESTS / "fixture" / fixture).read_text())
+        defconfig.write_text(text)
         self.make(f"BR2_DEFCONFIG={defconfig}", "defconfig")
 
     def options(self, **changes):
@@ -196,6 +202,23 @@ class Bench:
         must(b"hsmsign\0" in data and b"root-hash\0" in data,
              "image.itb carries the node /firmware/hsmsign")
 
+    def console(self, command, until):
+        """Runs QEMU until its console shows the expression `until`, or it ends; returns the console's text."""
+        process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        os.set_blocking(process.stdout.fileno(), False)
+        text, end = "", time.time() + 900  # an emulated machine on a loaded one
+        while time.time() < end:
+            ended = process.poll() is not None
+            text += (process.stdout.read() or b"").decode(errors="replace")
+            if ended or re.search(until, text):
+                break
+            time.sleep(0.2)
+        process.kill()
+        process.wait()
+        (self.logs / "qemu.log").write_text(text)
+        return text
+
     def judge_qemu(self, mode):
         if not self.has("qemu-system-aarch64"):
             return
@@ -208,19 +231,7 @@ class Bench:
                        "-m", "1024", "-smp", "1", "-nographic", "-nic", "none", "-no-reboot",
                        "-bios", self.images / "u-boot.bin", "-dtb", self.images / "virt.dtb",
                        "-device", f"loader,file={fit},addr=0x50000000,force-raw=on"]
-            process = subprocess.Popen([str(c) for c in command], stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            os.set_blocking(process.stdout.fileno(), False)
-            text, end = "", time.time() + 900  # an emulated machine on a loaded one
-            while time.time() < end and process.poll() is None:
-                text += (process.stdout.read() or b"").decode(errors="replace")
-                if re.search(rf"{done}|=> $|Bad Data Hash|can't get kernel|Failed to verify", text):
-                    break
-                time.sleep(0.2)
-            process.kill()
-            process.wait()
-            (self.logs / "qemu.log").write_text(text)
-            return text
+            return self.console(command, rf"{done}|=> $|Bad Data Hash|can't get kernel|Failed to verify")
         text = boot(self.images / "image.itb")
         must(re.search(rf"sha256,rsa\d+:\S*{mode}\S*\+ OK", text), f"U-Boot in QEMU accepts the {mode} FIT")
         must(done in text, f"and goes on to {done!r}")
@@ -525,6 +536,61 @@ class Bench:
         must((other.out / "per-package/host-hsmsign/host/bin/hsmsign").exists(), "packages have directories of their own")
         other.judge_swu("dev")
 
+    def demo(self):
+        """The demo's defconfig, down to its login; then what an attacker changes on the device is refused."""
+        if not (self.has("qemu-system-aarch64") and self.has("veritysetup")):
+            return
+        demo = Bench(self.buildroot, self.out.parent / f"{self.out.name}-demo", self.external)
+        demo.missing = self.missing
+        text = (self.external / "configs/hsmsign_qemu_aarch64_virt_defconfig").read_text()
+        if os.environ.get("BUILDROOT_FRAGMENT"):
+            text = "\n".join(r for r in text.splitlines() if "TOOLCHAIN" not in r) + "\n" + fragment()
+        demo.configure_from(text)
+        demo.make()
+        images = demo.images
+        fit, root = (images / n for n in ("image.itb", "rootfs.squashfs.verity"))
+        roothash = (images / f"{root.name}.roothash").read_text().strip()
+        text = demo.boot_demo()
+        must(re.search(r"sha256,rsa2048:\S*dev\S*\+ OK", text), "U-Boot accepts the demo's FIT")
+        must(f"names root hash {roothash}" in text, "its initramfs reads the root hash out of the FIT")
+        must("root filesystem verified" in text and "hsmsign-demo login:" in text, "and the demo goes on to its login")
+
+        stopped = "no root filesystem that the FIT vouches for"
+        text = demo.boot_demo(root=demo.flipped(root, 100))
+        must(stopped in text and "login:" not in text, "a flipped bit in the root filesystem stops the demo")
+        # As an attacker would: another content, and a hash tree that fits to it
+        other, plain = demo.flipped(root, 100), (images / "rootfs.squashfs").stat().st_size
+        offset = -(-plain // 4096) * 4096
+        code, text = self.run("veritysetup", "format", other, other, f"--hash-offset={offset}",
+                              f"--data-blocks={offset // 4096}")
+        must(code == 0, "veritysetup makes a hash tree of its own")
+        forged = re.search(r"Root hash:\s*([0-9a-f]{64})", text).group(1)
+        text = demo.boot_demo(root=other)
+        must(stopped in text and "login:" not in text, "another hash tree does too")
+        changed = demo.out / "changed.itb"
+        data = fit.read_bytes()
+        for old in (roothash.encode(), bytes.fromhex(roothash)):
+            data = data.replace(old, forged.encode() if len(old) == 64 else bytes.fromhex(forged))
+        must(data != fit.read_bytes(), "and its root hash can be written into the FIT")
+        changed.write_bytes(data)
+        broken = demo.flipped(fit, fit.stat().st_size // 3)
+        for kernel, word in ((changed, "another root hash in the FIT"), (broken, "a flipped bit in the FIT")):
+            text = demo.boot_demo(kernel=kernel, root=other)
+            must("Starting kernel" not in text and re.search("Bad Data Hash|can't get kernel|Failed to verify", text),
+                 f"U-Boot refuses {word}")
+
+    def boot_demo(self, **changed):
+        """Boots by the demo's own script, with another FIT (`kernel`) or root filesystem (`root`)."""
+        place = self.out / "device"
+        shutil.rmtree(place, ignore_errors=True)
+        (place / "images").mkdir(parents=True)
+        (place / "host").symlink_to(self.out / "host")
+        for name, key in (("u-boot.bin", None), ("u-boot-control.dtb", None), ("image.itb", "kernel"),
+                          ("rootfs.squashfs.verity", "root")):
+            (place / "images" / name).symlink_to(changed.get(key) or self.images / name)
+        return self.console([self.external / "board/qemu_aarch64_virt/run.sh", place, "-no-reboot"],
+                            r"login:|=> $|vouches for|Bad Data Hash|can't get kernel|Failed to verify|Kernel panic")
+
     def switch_off(self):
         """Off, and without genimage: its file names what only signing makes, and off forgets the options for that."""
         self.options(HSMSIGN_OFF="y", HSMSIGN_DEV=None, HSMSIGN_RELEASE=None,
@@ -534,7 +600,8 @@ class Bench:
         self.switch_off()
         self.make()
         names = {p.name for p in self.images.iterdir()}
-        must(not any(re.search(r"verity|\.swu$|image\.itb|hsmsign", n) for n in names), f"off leaves nothing: {names}")
+        must(not any(re.search(r"verity|\.swu$|image\.itb|hsmsign|disk|vfat", n) for n in names),
+             f"off leaves nothing: {names}")
         plain = next(self.out.glob("build/uboot-*/u-boot.bin"))
         must(digest(self.images / "u-boot.bin") == digest(plain), "u-boot.bin is as U-Boot built it")
 
@@ -629,7 +696,7 @@ class Bench:
 
 
 STEPS = ("prepare", "check_package", "dev", "again", "tampered", "release", "agent", "gate", "new_key", "no_pin",
-         "bad_input", "off", "menuconfig", "legal", "spl", "parallel", "host_test")
+         "bad_input", "off", "menuconfig", "legal", "spl", "parallel", "demo", "host_test")
 
 
 def main():
