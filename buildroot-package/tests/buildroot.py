@@ -143,7 +143,7 @@ class Bench:
             return self.rehearsal / f"{role}.crt"
         out = self.out / f"dev-{role}.crt"
         out.unlink(missing_ok=True)
-        self.hsmsign("--mode", "dev", "--config", self.out / "build/.hsmsign/hsmsign.yaml",
+        self.hsmsign("--mode", "dev", "--config", self.rehearsal / "hsmsign.yaml",
                      "--dev-dir", self.out / ".hsmsign", "keys", "certificate", "--role", role, "-o", out)
         return out
 
@@ -268,12 +268,17 @@ class Bench:
         must(not accepts(self.flipped(swu, swu.stat().st_size // 2), ours), "swupdate refuses a flipped image")
         must(not accepts(swu, other), "swupdate refuses the other mode's certificate")
 
+    def partitions(self, disk):
+        """Start and size in bytes, out of the master boot record."""
+        entries = (disk[446 + 16 * n:462 + 16 * n] for n in range(4))
+        table = [(512 * int.from_bytes(e[8:12], "little"), 512 * int.from_bytes(e[12:16], "little")) for e in entries]
+        return [(start, size) for start, size in table if size]
+
     def judge_disk(self):
         """genimage put the signed files into disk.img: taken out again, they are accepted."""
         disk = (self.images / "disk.img").read_bytes()
-        table = [disk[446 + 16 * n:462 + 16 * n] for n in range(2)]
-        boot, root = (disk[512 * int.from_bytes(e[8:12], "little"):][:512 * int.from_bytes(e[12:16], "little")]
-                      for e in table)
+        uboot, boot, root = (disk[start:start + size] for start, size in self.partitions(disk))
+        must(uboot.startswith((self.images / "u-boot.bin").read_bytes()), "disk.img holds the U-Boot that was signed")
         part = self.out / "root.partition"
         part.write_bytes(root)
         plain = -(-(self.images / "rootfs.squashfs").stat().st_size // 4096) * 4096
@@ -336,10 +341,10 @@ class Bench:
                       f'      uri: "pkcs11:token=rehearsal;object={role}-1"',
                       f'      pins: ["sha256:{digest(spki)}"]',
                       f"      certificate: {cert.name}", "      accept: [imported]"]
-        # What the gate does not look into: FAT, and a disk's bytes outside of its partitions. All lies beside it too
+        # FAT is what the gate does not look into. So the disk needs it too; its other partitions are judged all the same
         lines += ["gate:", "  allow:"]
-        for path, what in (("boot.vfat", "image.itb"), ("disk.img:partition 1", "image.itb"), ("disk.img", "u-boot.bin")):
-            lines += [f'    - path: "{path}"', f'      reason: "holds {what}, which lies beside it"']
+        for path in ("boot.vfat", "*.img:partition 2", "*.img"):
+            lines += [f'    - path: "{path}"', '      reason: "holds image.itb, which lies beside it"']
         (base / "hsmsign.yaml").write_text("\n".join(lines) + "\n")
         module = next(p for p in ("/usr/lib/softhsm/libsofthsm2.so", "/usr/lib64/softhsm/libsofthsm2.so",
                                   str(self.out / "host/lib/softhsm/libsofthsm2.so")) if os.path.exists(p))
@@ -407,7 +412,7 @@ class Bench:
         must(text.index("Release gate") > text.index("Executing post-image script"),
              "the gate runs after the post-image scripts, and passes the rehearsal")
         for name, text, word in self.unfit():
-            path = self.images / name
+            path = self.images / name.partition(":")[0]
             path.write_bytes(text)
             found = self.make(ok=False)
             must(name in found, f"the build fails for {word}")
@@ -431,6 +436,12 @@ class Bench:
             member.size = len(key)
             tar.addfile(member, io.BytesIO(key.encode()))
         yield "backup.tar.gz", packed.getvalue(), "a private key in an archive, which the leak scan finds"
+        disk = self.images / "disk.img"
+        start, _ = self.partitions(disk.read_bytes())[2]
+        middle = start + (self.images / "rootfs.squashfs").stat().st_size // 2
+        yield "other.img:partition 3", self.flipped(disk, middle).read_bytes(), "a disk with a changed root partition"
+        start, size = self.partitions(disk.read_bytes())[0]
+        yield "other.img:partition 1", self.flipped(disk, start + size - 1).read_bytes(), "a disk with more than U-Boot"
 
     def new_key(self):
         """Another key behind the same names, policy and mode."""
@@ -533,7 +544,8 @@ class Bench:
         other.rehearsal, other.missing = self.rehearsal, self.missing
         other.configure("parallel.config")
         other.make("-j3")
-        must((other.out / "per-package/host-hsmsign/host/bin/hsmsign").exists(), "packages have directories of their own")
+        must((other.out / "per-package/host-hsmsign/host/bin/hsmsign").exists(),
+             "packages have directories of their own")
         other.judge_swu("dev")
 
     def demo(self):

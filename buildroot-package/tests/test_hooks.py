@@ -26,6 +26,9 @@ option() { local i; for i in "${!args[@]}"; do
 # The argument after "sign KIND"
 input() { local i; for i in "${!args[@]}"; do
     [ "${args[$i]}" = sign ] && { echo "${args[$((i + 2))]}"; return; }; done; true; }
+# Waits until the other check has begun, where a test asks for it
+meet() { local i; [ -n "${FAKE_MEET:-}" ] || return 0; : > "${FAKE_MEET}/$1"
+    for i in {1..300}; do [ ! -e "${FAKE_MEET}/$2" ] || return 0; sleep 0.1; done; echo "alone" >&2; exit 9; }
 mode="$(option --mode)"
 key="${FAKE_KEY:-key-1}"
 case "$*" in
@@ -46,8 +49,8 @@ case "$*" in
     [ -z "${f}" ] || { cat "${f}"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
 *" sign swu "*) { cat "$(option --description)"; echo "signed ${mode} ${key}"; } > "$(option -o)" ;;
 *" keys certificate "*) echo "certificate ${mode}" > "$(option -o)" ;;
-*" verify deploy "*) exit "${FAKE_GATE:-0}" ;;
-*" scan "*) exit "${FAKE_SCAN:-0}" ;;
+*" verify deploy "*) meet gate scan; echo "gate's findings"; exit "${FAKE_GATE:-0}" ;;
+*" scan "*) meet scan gate; echo "scan's findings" >&2; exit "${FAKE_SCAN:-0}" ;;
 *) echo "unknown: $*" >&2; exit 2 ;;
 esac
 """
@@ -328,8 +331,14 @@ class Gate(Hooks):
 
     def test_both_checks_run_over_the_images(self):
         self.assertEqual(self.gate().returncode, 0)
-        self.assertEqual([c.split("hsmsign.yaml ")[1] for c in self.calls()],
-                         ["--help", f"verify deploy --trust release {self.images}", f"scan {self.images}"])
+        self.assertEqual(sorted(c.split("hsmsign.yaml ")[1] for c in self.calls()),
+                         ["--help", f"scan {self.images}", f"verify deploy --trust release {self.images}"])
+
+    def test_the_checks_run_at_the_same_time_and_speak_one_after_the_other(self):
+        done = self.gate(FAKE_MEET=str(self.dir), FAKE_SCAN="7")
+        self.assertNotIn("alone", done.stdout + done.stderr)
+        self.assertEqual(done.stdout, "gate's findings\nscan's findings\n")
+        self.assertIn("the leak scan found", done.stderr)
 
     def test_findings_fail_the_build(self):
         for findings, words in (({"FAKE_GATE": "7"}, "the release gate found"),
@@ -339,7 +348,7 @@ class Gate(Hooks):
                 done = self.gate(**findings)
                 self.assertEqual(done.returncode, 1)
                 self.assertIn(words, done.stderr)
-                self.assertIn(" scan ", self.calls()[-1])
+                self.assertTrue(any(" scan " in call for call in self.calls()))
 
     def test_a_tool_without_the_gate_does_not_pass(self):
         """An old archive may be one; what is not checked must not count as checked."""
