@@ -63,6 +63,19 @@ hsmsign_fix_ext_times() {
 	fi
 }
 
+# What these tasks make has the time in its name, and only do_rootfs empties the directory. Signed anew without it, as after a
+# change of mode, the image would be deployed beside the one with the other mode's signature.
+python hsmsign_no_leftovers() {
+    import os, hsmsign.hooks
+    place = d.getVar('IMGDEPLOYDIR')
+    types = (d.getVar('IMAGE_FSTYPES') or '').split()
+    for base in hsmsign.hooks.verity_bases(types) + ['wic']:
+        if hsmsign.hooks.image_task(base) == 'do_' + d.getVar('BB_CURRENTTASK'):
+            for name in hsmsign.hooks.leftovers(os.listdir(place), d.getVar('IMAGE_NAME'), d.getVar('IMAGE_LINK_NAME'), base):
+                os.unlink(os.path.join(place, name))
+}
+hsmsign_no_leftovers[vardepsexclude] = "IMGDEPLOYDIR IMAGE_NAME IMAGE_LINK_NAME BB_CURRENTTASK"
+
 # mkfs.ext4 takes UUID and hash seed from chance and times from the clock. A root filesystem must be the same, bit by
 # bit, in dev and release, else nobody knows that what was tested is what ships; and a FIT from shared state must fit an
 # image that was built again.
@@ -90,9 +103,13 @@ python () {
     for name in hsmsign.hooks.unsuitable_types(types):
         bb.fatal(hsmsign.hooks.unsuitable(d.getVar('PN'), name))
     for base in hsmsign.hooks.verity_bases(types):
-        task = 'do_image_' + base.replace('-', '_').replace('.', '_')
+        task = hsmsign.hooks.image_task(base)
         hsmsign_task(d, task)
+        d.appendVarFlag(task, 'prefuncs', ' hsmsign_no_leftovers')
         if base in ('ext2', 'ext3', 'ext4'):
             d.setVarFlag('E2FSPROGS_FAKE_TIME', 'export', '1')
             d.setVar('E2FSPROGS_FAKE_TIME', d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or '1520598896')
+    if hsmsign.hooks.verity_types(types):
+        # A disk that may hold the signed image.
+        d.appendVarFlag('do_image_wic', 'prefuncs', ' hsmsign_no_leftovers')
 }

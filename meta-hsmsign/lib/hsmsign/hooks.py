@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Where each series makes what is signed. All that differs between series stands here."""
 
+import re
 import uuid
 
 # Hook, class of oe-core or meta-swupdate that a recipe inherits, our class.
@@ -120,6 +121,22 @@ def verity_bases(fstypes):
         if base not in found:
             found.append(base)
     return found
+
+
+def image_task(base):
+    """bitbake's task that makes the types which begin with `base`."""
+    return "do_image_" + base.replace("-", "_").replace(".", "_")
+
+
+def leftovers(names, image, link, base):
+    """Of the file names, what an earlier run of the task for `base` has made under another time.
+
+    `image` is IMAGE_NAME, which has the time in it, `link` IMAGE_LINK_NAME, which has not.
+    """
+    kind = re.compile(r"\.%s(\.|$)" % re.escape(base))
+    # Debug file systems are another task's.
+    return [name for name in names
+            if link and name.startswith(link + "-") and not name.startswith(image) and kind.search(name, len(link)) and "-dbg." not in name]
 
 
 def unsuitable_types(fstypes):

@@ -253,6 +253,20 @@ class Hooks(unittest.TestCase):
         self.assertEqual(hooks.verity_types(types), ["ext4.verity", "squashfs-zst.verity"])
         self.assertEqual(hooks.verity_bases(types), ["ext4", "squashfs-zst"])
 
+    def test_what_an_earlier_run_made_is_told_from_what_must_stay(self):
+        link = "core.image-arm64.rootfs"
+        image = link + "-20261125"
+        old = [link + "-2020" + end for end in (".ext4", ".ext4.verity", ".ext4.verity.roothash.p7s", ".ext4.verity.gz")]
+        stay = [image + ".ext4.verity", link + ".ext4.verity", link + "-2020.manifest", link + "-2020.testdata.json", link + "-2020.ext4x",
+                link + "-2020.squashfs.verity", link + "-2020-dbg.ext4", image + "-dbg.ext4", "other-2020.ext4", link + "-2020.wic"]
+        self.assertEqual(hooks.leftovers(stay[:5] + old + stay[5:], image, link, "ext4"), old)
+        self.assertEqual(hooks.leftovers([link + "-1.0.wic", link + "-1.0.wic.bmap"], link + "-1.1", link, "wic"),
+                         [link + "-1.0.wic", link + "-1.0.wic.bmap"])
+        # Without a time in the name the file is the same; without a link's name nothing is known.
+        self.assertEqual(hooks.leftovers([link + ".ext4"], link, link, "ext4"), [])
+        self.assertEqual(hooks.leftovers(["-2020.ext4"], "-2021", "", "ext4"), [])
+        self.assertEqual(hooks.image_task("squashfs-zst"), "do_image_squashfs_zst")
+
     def test_unsuitable_types(self):
         self.assertEqual(hooks.unsuitable_types(["ext4.verity", "tar.verity", "ext4.gz.verity"]), ["tar.verity", "ext4.gz.verity"])
 
