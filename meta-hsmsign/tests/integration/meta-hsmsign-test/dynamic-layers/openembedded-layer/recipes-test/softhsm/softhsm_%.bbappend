@@ -2,14 +2,14 @@
 SRC_URI := "${@' '.join(u for u in d.getVar('SRC_URI').split() if u.startswith('file://'))}"
 SRC_URI:prepend = "file://${TEST_SOURCES}/softhsm_${PV}.tar.gz "
 
-# Options of oe-core's own autotools, which are newer than Debian 12's.
+# Options for oe-core's own autotools, whose macros lie elsewhere and which may be newer than the host's.
 EXTRA_AUTORECONF:remove = "--exclude=autopoint"
 do_configure:prepend() {
 	install -d ${WORKDIR}/adapted
 	cat > ${WORKDIR}/adapted/aclocal <<-EOF
 	#!/bin/sh
 	case "\$1" in
-	--aclocal-path=*) shift ;;
+	--aclocal-path=* | --system-acdir=*) shift ;;
 	esac
 	exec $(command -v aclocal) "\$@"
 	EOF
