@@ -17,40 +17,33 @@ pub(super) fn open(
     mut peeked: Peeked<'_>,
 ) -> Opened {
     let ended = peeked.read_buffered(|mut reader| {
-        match kind {
-            Kind::Gzip => {
-                let mut members = Members::new(reader, &[0x1f, 0x8b, 0x08], flate2::bufread::GzDecoder::new);
-                decoded(walk, location, depth, &mut members)?;
-                reader = members.into_inner()?;
-            }
-            Kind::Bzip2 => {
-                let mut members = Members::new(reader, b"BZh", bzip2::bufread::BzDecoder::new);
-                decoded(walk, location, depth, &mut members)?;
-                reader = members.into_inner()?;
-            }
-            Kind::Zstd => {
-                let mut frames = ZstdFrames::new(&mut reader);
-                decoded(walk, location, depth, &mut frames)?;
-            }
-            Kind::Xz => {
-                let xz = lzma_rust2::XzReader::new_mem_limit(&mut reader, true, WINDOW_BYTES / 1024);
-                decoded(walk, location, depth, xz)?;
-            }
-            Kind::Lz4 => {
-                let magic =
-                    if reader.fill_buf()?.starts_with(LZ4_MAGIC) { LZ4_MAGIC } else { LZ4_LEGACY_MAGIC };
-                let mut members = Members::new(reader, magic, lz4_flex::frame::FrameDecoder::new);
-                decoded(walk, location, depth, &mut members)?;
-                reader = members.into_inner()?;
-            }
-            _ => {
-                let lzma = lzma_rust2::LzmaReader::new_mem_limit(&mut reader, WINDOW_BYTES / 1024, None)?;
-                decoded(walk, location, depth, lzma)?;
-            }
-        }
+        unpack(kind, &mut reader, |decoder| decoded(walk, location, depth, decoder))?;
         rest(reader, |body| walk.body(&member(location, "[behind it]"), depth, body))
     });
     ended.map_err(|e: io::Error| Obstacle::from_io(&e, kind))
+}
+
+/// Runs `read` over what `reader` unpacks to. If it reads that to its end, `reader` is behind what was compressed.
+///
+/// # Errors
+///
+/// What `read` says, or that it cannot begin.
+pub(crate) fn unpack<T>(
+    kind: Kind,
+    mut reader: &mut dyn BufRead,
+    read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+) -> io::Result<T> {
+    match kind {
+        Kind::Gzip => read(&mut Members::new(reader, &[0x1f, 0x8b, 0x08], flate2::bufread::GzDecoder::new)),
+        Kind::Bzip2 => read(&mut Members::new(reader, b"BZh", bzip2::bufread::BzDecoder::new)),
+        Kind::Zstd => read(&mut ZstdFrames::new(reader)),
+        Kind::Xz => read(&mut lzma_rust2::XzReader::new_mem_limit(&mut reader, true, WINDOW_BYTES / 1024)),
+        Kind::Lz4 => {
+            let magic = if reader.fill_buf()?.starts_with(LZ4_MAGIC) { LZ4_MAGIC } else { LZ4_LEGACY_MAGIC };
+            read(&mut Members::new(reader, magic, lz4_flex::frame::FrameDecoder::new))
+        }
+        _ => read(&mut lzma_rust2::LzmaReader::new_mem_limit(&mut reader, WINDOW_BYTES / 1024, None)?),
+    }
 }
 
 /// Walks into what `decoder` yields, and reads it to its end, where its checksum is.
@@ -130,15 +123,6 @@ enum State<R, D> {
 impl<R: BufRead, D: Member<R>> Members<R, D> {
     fn new(reader: R, magic: &'static [u8], make: fn(R) -> D) -> Self {
         Self { magic, make, state: State::Between(reader) }
-    }
-
-    /// What comes behind the last member.
-    fn into_inner(self) -> io::Result<R> {
-        match self.state {
-            State::Between(reader) => Ok(reader),
-            State::In(member) => Ok(member.into_inner()),
-            State::Failed => Err(io::ErrorKind::InvalidData.into()),
-        }
     }
 }
 

@@ -50,10 +50,27 @@ pub(super) fn open(walk: &mut Walk<'_>, location: &str, depth: usize, window: &W
     Ok(())
 }
 
+/// Shows `each` every file, the first `most` of them.
+///
+/// # Errors
+///
+/// [`Obstacle`] if it cannot be opened at all.
+pub(crate) fn each_file(window: &Window, most: usize, each: &mut Each<'_>) -> Result<(), Obstacle> {
+    let mut left = most;
+    guarded(|| {
+        files(window, &mut |path, file| {
+            let Some(less) = left.checked_sub(1) else { return ControlFlow::Break(()) };
+            left = less;
+            each(path, file)
+        })
+    })
+    .map_err(malformed)?
+}
+
 /// Whether the first bytes of something are a boot sector with a sound BIOS parameter block.
 ///
 /// Source: Microsoft, "FAT: General Overview of On-Disk Format", 1.03; Linux `fs/fat/inode.c`, `fat_read_bpb`.
-pub(super) fn is_fat(head: &[u8]) -> bool {
+pub(crate) fn is_fat(head: &[u8]) -> bool {
     Parameters::read(head).is_some()
 }
 

@@ -28,6 +28,8 @@ mod walk;
 mod window;
 mod zip;
 
+pub(crate) use compressed::unpack;
+pub(crate) use fat::{each_file as each_fat_file, is_fat};
 pub use kind::{HEAD_LEN_BYTES, Kind};
 pub use limits::Limits;
 pub use obstacle::Obstacle;

@@ -1,6 +1,6 @@
 //! Bounded random access to an artifact's bytes.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 /// Bytes that can be read at any place, such as a file of hundreds of MiB.
 ///
@@ -48,8 +48,23 @@ pub trait Source: Sync {
 /// Some bytes of another source, as if the rest were not there.
 #[derive(Clone)]
 pub struct Section<'a> {
-    source: &'a dyn Source,
+    source: Whole<'a>,
     range: Range<u64>,
+}
+
+#[derive(Clone)]
+enum Whole<'a> {
+    Borrowed(&'a dyn Source),
+    Shared(Arc<dyn Source + Send>),
+}
+
+impl Whole<'_> {
+    fn get(&self) -> &dyn Source {
+        match self {
+            Self::Borrowed(source) => *source,
+            Self::Shared(source) => source.as_ref(),
+        }
+    }
 }
 
 impl<'a> Section<'a> {
@@ -57,14 +72,24 @@ impl<'a> Section<'a> {
     #[must_use]
     pub fn new(source: &'a dyn Source, range: Range<u64>) -> Self {
         let end = range.end.min(source.len_bytes());
-        Self { source, range: range.start.min(end)..end }
+        Self { source: Whole::Borrowed(source), range: range.start.min(end)..end }
+    }
+
+    /// The same, of a source that nobody else has to keep.
+    #[must_use]
+    pub fn shared(source: Arc<dyn Source + Send>, range: Range<u64>) -> Self {
+        let end = range.end.min(source.len_bytes());
+        Self { source: Whole::Shared(source), range: range.start.min(end)..end }
     }
 
     /// A part of it.
     #[must_use]
     pub fn part(&self, range: Range<u64>) -> Self {
         let absolute = |offset: u64| self.range.start.saturating_add(offset).min(self.range.end);
-        Self { source: self.source, range: absolute(range.start)..absolute(range.end.max(range.start)) }
+        Self {
+            source: self.source.clone(),
+            range: absolute(range.start)..absolute(range.end.max(range.start)),
+        }
     }
 
     /// Its first bytes, at most `len_bytes`.
@@ -90,7 +115,7 @@ impl Source for Section<'_> {
         if end > self.len_bytes() {
             return Err(ReadError::OutOfRange { start: offset, end, len_bytes: self.len_bytes() });
         }
-        self.source.read_at(self.range.start + offset, buffer)
+        self.source.get().read_at(self.range.start + offset, buffer)
     }
 }
 

@@ -1,13 +1,14 @@
-//! swupdate bundles and disks: what lies in them, and whether it is what lies beside them.
+//! What lies in swupdate bundles and on disks, and whether it is what lies beside them.
 
 use super::{
     Gate, Unreadable,
     entry::Entry,
-    kind::Kind,
+    kind::{FAT, Kind},
     outcome::{ProblemKind, State},
     recognise,
 };
 use crate::{
+    content::Window,
     crypto::Digest,
     format::{
         FormatError, ReadError, Section,
@@ -18,10 +19,10 @@ use crate::{
 };
 use std::ops::Range;
 
-/// How deep containers are looked into: a disk in a bundle is, a bundle on that disk is not.
-const MAX_DEPTH: usize = 3;
+/// How deep containers are looked into: a file on a partition of a compressed disk in a bundle is.
+const MAX_DEPTH: usize = 6;
 /// Most things that are taken out of containers.
-const MAX_WITHIN: usize = 4096;
+pub(super) const MAX_WITHIN: usize = 4096;
 
 /// What is known of a bundle.
 pub(super) struct BundleFacts {
@@ -41,14 +42,21 @@ impl<'a> Gate<'a> {
         let mut index = 0;
         while index < self.entries.len() {
             if self.depth(index) < MAX_DEPTH {
-                match self.entries.get(index).map(|e| e.kind.clone()) {
+                // Of two that are the same, the one beside is opened.
+                let kind = self.entries.get(index).filter(|e| e.same_as.is_none()).map(|e| e.kind.clone());
+                match kind {
                     Some(Kind::Bundle) => self.open_bundle(index)?,
+                    Some(Kind::FileSystem(FAT)) => self.open_fat(index)?,
+                    Some(Kind::Compressed(compression, inner)) => {
+                        self.open_compressed(index, compression, &inner)?;
+                    }
                     Some(Kind::Disk(partitions)) => {
                         for partition in partitions {
                             let Some(entry) = self.entries.get(index) else { break };
                             let path = format!("{}:partition {}", entry.path, partition.number);
                             let source = entry.source.part(partition.range.clone());
-                            self.put_within(index, path, source, partition.range)?;
+                            let window = entry.window.as_ref().map(|w| part(w, &partition.range));
+                            self.put_within(index, path, source, window)?;
                         }
                     }
                     _ => {}
@@ -69,12 +77,12 @@ impl<'a> Gate<'a> {
         depth
     }
 
-    fn put_within(
+    pub(super) fn put_within(
         &mut self,
         container: usize,
         path: String,
         source: Section<'a>,
-        range: Range<u64>,
+        window: Option<Window>,
     ) -> Result<Option<usize>, Unreadable> {
         if self.entries.len() > MAX_WITHIN * 8 {
             self.problem(container, ProblemKind::CannotCheck, None, "there is too much in it");
@@ -83,8 +91,7 @@ impl<'a> Gate<'a> {
         let kind = recognise(&source, &path);
         let kind = kind.map_err(|e: ReadError| Unreadable { path: path.clone(), source: e.into() })?;
         let mut entry = Entry::within(path, kind, source, Some(container));
-        let window = self.entries.get(container).and_then(|c| c.window.as_ref());
-        entry.window = window.map(|w| w.part(range.start, range.end.saturating_sub(range.start)));
+        entry.window = window;
         self.entries.push(entry);
         Ok(Some(self.entries.len() - 1))
     }
@@ -112,8 +119,10 @@ impl<'a> Gate<'a> {
         let mut members = Vec::new();
         for (member, measured) in bundle.files.iter().zip(&measured) {
             let section = source.part(member.data.clone());
+            let window = self.entries.get(index).and_then(|e| e.window.as_ref());
+            let window = window.map(|w| part(w, &member.data));
             if let Some(within) =
-                self.put_within(index, format!("{name}:{}", member.name), section, member.data.clone())?
+                self.put_within(index, format!("{name}:{}", member.name), section, window)?
             {
                 self.digests.remember(within, &measured.sha256);
                 self.find_beside(within)?;
@@ -203,6 +212,10 @@ impl<'a> Gate<'a> {
         }
         all
     }
+}
+
+fn part(window: &Window, range: &Range<u64>) -> Window {
+    window.part(range.start, range.end.saturating_sub(range.start))
 }
 
 /// Whether a bundle's signature carries, or names as its signer, a certificate for development.

@@ -43,12 +43,20 @@ impl Gate<'_> {
             .entries
             .iter()
             .enumerate()
-            .filter(|(_, entry)| self.is_searched(entry))
+            .filter(|(index, entry)| !self.is_taken_apart(*index) && self.is_searched(entry))
             .filter_map(|(index, entry)| Some((index, entry.path.clone(), entry.window.clone()?)))
             .collect();
         for (index, found) in search_all(&jobs, self.work.threads.get()) {
             self.judge_contents(index, found);
         }
+    }
+
+    /// Whether all that is in an entry is searched by itself.
+    fn is_taken_apart(&self, index: usize) -> bool {
+        let whole = |e: &super::enclosed::Enclosure| {
+            e.obstacle.is_none() && (!e.members.is_empty() || e.twin.is_some())
+        };
+        self.enclosures.get(&index).is_some_and(whole)
     }
 
     /// Copies of what is searched anyway are not, nor what is judged otherwise: its parts, or its keys.

@@ -2,7 +2,7 @@
 
 use super::{
     Gate, Unreadable, compression,
-    kind::{Compression, Kind},
+    kind::{Compression, FAT, Kind},
     outcome::{ProblemKind, State},
     rootfs::MAX_SIGNATURE_LEN_BYTES,
     trees::equal_but_anchors,
@@ -21,8 +21,11 @@ pub(super) const CHUNK_LEN_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 pub(super) struct Digests {
     whole: HashMap<usize, Digest>,
-    unpacked: HashMap<usize, Option<(Digest, u64)>>,
+    unpacked: HashMap<usize, Unpacked>,
 }
+
+/// Digest and length of what something unpacks to, or why it cannot be unpacked.
+type Unpacked = Result<(Digest, u64), String>;
 
 impl Digests {
     pub(super) fn remember(&mut self, entry: usize, sha256: &Digest) {
@@ -48,15 +51,23 @@ impl<'a> Gate<'a> {
         let mut contents = self.signed_contents();
         for index in 0..self.entries.len() {
             let Some(entry) = self.entries.get(index) else { continue };
-            if !entry.is_open() || !needs_cover(&entry.kind, entry.container.is_some()) {
+            let needs = needs_cover(&entry.kind, entry.container.is_some())
+                || (self.is_on_fat(index) && needs_cover_on_fat(&entry.kind));
+            if !entry.is_open() || !needs || !entry.problems.is_empty() {
                 continue;
             }
-            if !entry.problems.is_empty() {
-                continue;
+            let mut cover = self.signed_around(index).map(|by| {
+                let detail = format!("lies in {by}");
+                (by, detail)
+            });
+            if cover.is_none() {
+                cover = self.cover_of(index, &mut contents)?;
             }
-            let mut cover = self.cover_of(index, &mut contents)?;
             if cover.is_none() {
                 cover = self.on_disk(index)?;
+            }
+            if cover.is_none() {
+                cover = self.same_beside(index)?;
             }
             if let Some((by, detail)) = cover {
                 if let Some(entry) = self.entries.get_mut(index) {
@@ -67,7 +78,7 @@ impl<'a> Gate<'a> {
             }
             self.not_covered(index);
         }
-        self.settle_disks()
+        self.settle_containers()
     }
 
     fn not_covered(&mut self, index: usize) {
@@ -76,10 +87,15 @@ impl<'a> Gate<'a> {
             return;
         }
         let (kind, detail) = match &entry.kind {
+            // By what is in it, once that is known.
+            Kind::Disk(_) => return,
+            Kind::Compressed(..) | Kind::FileSystem(FAT) if self.enclosures.contains_key(&index) => return,
+            _ if self.is_on_fat(index) => (
+                ProblemKind::Unsigned,
+                "lies on a file system that a device reads, and nothing signed covers it",
+            ),
             Kind::Unknown => return,
             Kind::Compressed(_, inner) if **inner == Kind::Unknown => return,
-            // By what is on it, once that is known.
-            Kind::Disk(_) => return,
             Kind::Opaque(_) => {
                 (ProblemKind::CannotCheck, "it cannot be looked into, and nothing signed covers it as it is")
             }
@@ -132,9 +148,9 @@ impl<'a> Gate<'a> {
             });
         }
         for content in &mut contents {
-            let mut head = [0; 3];
-            if content.source.read_at(0, &mut head).is_ok() && head == [0x1f, 0x8b, 0x08] {
-                content.compression = Some(Compression::Gzip);
+            let mut head = vec![0; usize::try_from(content.source.len_bytes().min(32)).unwrap_or(0)];
+            if content.source.read_at(0, &mut head).is_ok() {
+                content.compression = Compression::of(&head);
             }
         }
         contents
@@ -195,7 +211,7 @@ impl<'a> Gate<'a> {
         let path = self.entries.get(index).map(|e| e.path.clone()).unwrap_or_default();
         let failed = |e: ReadError| Unreadable { path: path.clone(), source: e.into() };
         let own_unpacked = match kind {
-            Kind::Compressed(compression, _) => self.digests.unpacked(index, source, *compression),
+            Kind::Compressed(compression, _) => self.digests.unpacked(index, source, *compression).ok(),
             _ => None,
         };
         for content in contents.iter_mut().filter(|c| c.place != path) {
@@ -349,13 +365,13 @@ impl Digests {
         Ok(digest)
     }
 
-    fn unpacked(
+    pub(super) fn unpacked(
         &mut self,
         entry: usize,
         source: &Section<'_>,
         compression: Compression,
-    ) -> Option<(Digest, u64)> {
-        let compute = || compression::digest(source, compression).ok();
+    ) -> Unpacked {
+        let compute = || compression::digest(source, compression);
         self.unpacked.entry(entry).or_insert_with(compute).clone()
     }
 }
@@ -396,6 +412,15 @@ fn needs_cover(kind: &Kind, within: bool) -> bool {
         Kind::Compressed(_, inner) => needs_cover(inner, within),
         _ => false,
     }
+}
+
+/// What a device may take from a file system that it reads, though it is no artifact by its content: a list of what to boot, a
+/// command line, a program that nobody knows.
+fn needs_cover_on_fat(kind: &Kind) -> bool {
+    matches!(
+        kind.inner(),
+        Kind::ByProduct(_) | Kind::Unknown | Kind::Certificates | Kind::PublicKey | Kind::VerityDescription
+    )
 }
 
 /// Whether `file`, padded with zeros to whole blocks, is all of `data`.

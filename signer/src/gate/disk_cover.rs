@@ -45,40 +45,37 @@ impl<'a> Gate<'a> {
     }
 
     /// A disk ships if every partition on it may.
-    pub(super) fn settle_disks(&mut self) -> Result<(), Unreadable> {
-        for index in (0..self.entries.len()).rev() {
-            let is_open = |e: &super::entry::Entry<'_>| {
-                matches!(e.kind, Kind::Disk(_)) && e.state.is_none() && e.problems.is_empty()
-            };
-            let Some(disk) = self.entries.get(index).filter(|e| is_open(e)) else { continue };
-            let within: Vec<_> = self.entries.iter().filter(|e| e.container == Some(index)).collect();
-            let bad: Vec<String> = within
-                .iter()
-                .filter(|e| !matches!(e.state, Some(State::Signed | State::Covered | State::Part)))
-                .map(|e| e.path.rsplit(':').next().unwrap_or_default().to_owned())
-                .collect();
-            let count = within.len();
-            let path = disk.path.clone();
-            let failed = |e: ReadError| Unreadable { path, source: e.into() };
-            let stray = match &disk.kind {
-                Kind::Disk(partitions) => first_stray_byte(&disk.source, partitions).map_err(failed)?,
-                _ => None,
-            };
-            let Some(entry) = self.entries.get_mut(index) else { continue };
-            if count == 0 || !bad.is_empty() {
-                let detail = format!("nothing that is signed covers {}", bad.join(", "));
-                entry.problem(ProblemKind::CannotCheck, None, detail);
-            } else if let Some(at) = stray {
-                let detail = format!(
-                    "at byte {at} it holds something that is in no partition, and nothing signed covers it"
-                );
-                entry.problem(ProblemKind::CannotCheck, None, detail);
-            } else {
-                entry.settle(
-                    State::Covered,
-                    "every partition on it is signed or covered, and nothing is beside them",
-                );
-            }
+    pub(super) fn settle_disk(&mut self, index: usize) -> Result<(), Unreadable> {
+        let Some(disk) = self.entries.get(index) else { return Ok(()) };
+        let within: Vec<_> = self.entries.iter().filter(|e| e.container == Some(index)).collect();
+        let bad: Vec<String> = within
+            .iter()
+            .filter(|e| !matches!(e.state, Some(State::Signed | State::Covered | State::Part)))
+            .map(|e| e.path.rsplit(':').next().unwrap_or_default().to_owned())
+            .collect();
+        let (count, in_parts) = (within.len(), within.iter().any(|e| e.state == Some(State::Part)));
+        let path = disk.path.clone();
+        let failed = |e: ReadError| Unreadable { path, source: e.into() };
+        let stray = match &disk.kind {
+            Kind::Disk(partitions) => first_stray_byte(&disk.source, partitions).map_err(failed)?,
+            _ => None,
+        };
+        let Some(entry) = self.entries.get_mut(index) else { return Ok(()) };
+        if count == 0 || !bad.is_empty() {
+            let detail = format!("nothing that is signed covers {}", bad.join(", "));
+            entry.problem(ProblemKind::CannotCheck, None, detail);
+        } else if let Some(at) = stray {
+            let detail = format!(
+                "at byte {at} it holds something that is in no partition, and nothing signed covers it"
+            );
+            entry.problem(ProblemKind::CannotCheck, None, detail);
+        } else if in_parts {
+            entry.settle(State::Part, "judged by what is on it; nothing is beside its partitions");
+        } else {
+            entry.settle(
+                State::Covered,
+                "every partition on it is signed or covered, and nothing is beside them",
+            );
         }
         Ok(())
     }

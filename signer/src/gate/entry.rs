@@ -39,6 +39,8 @@ pub(super) struct Entry<'a> {
     pub(super) container: Option<usize>,
     /// The file beside its container that has the same bytes; that one is judged.
     pub(super) same_as: Option<usize>,
+    /// The compressed file that holds it, and nothing else: an exception for that is one for this.
+    pub(super) wrapper: Option<String>,
     /// Whether something else in the directory holds its very bytes.
     pub(super) is_copy: bool,
     pub(super) role: Option<Role>,
@@ -73,6 +75,7 @@ impl<'a> Entry<'a> {
             window: None,
             container,
             same_as: None,
+            wrapper: None,
             is_copy: false,
             role: None,
             state: None,
@@ -97,6 +100,16 @@ impl<'a> Entry<'a> {
     pub(super) fn is_called_in(&self, name: &str) -> bool {
         let last = |path: &str| path.rsplit('/').next() == Some(name);
         last(&self.path) || self.aliases.iter().any(|alias| last(alias))
+    }
+
+    /// Whether something signed covers its bytes as a whole; a disk's and a file system's parts are covered one by one.
+    pub(super) fn is_covered(&self) -> bool {
+        self.state == Some(State::Covered) && self.covered_by.is_some()
+    }
+
+    /// Whether it is signed or covered, and nothing is wrong with it.
+    pub(super) fn may_ship(&self) -> bool {
+        matches!(self.state, Some(State::Signed | State::Covered)) && self.problems.is_empty()
     }
 
     /// Whether it is to be judged by itself.

@@ -1,7 +1,10 @@
 //! What a file of a deploy directory can be.
 
 use crate::format::{control_dtb::Stage, verity::Tree};
-use std::ops::Range;
+use std::{fmt, ops::Range};
+
+/// What a FAT file system is called.
+pub(super) const FAT: &str = "vfat";
 
 /// What a file is, by its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +76,29 @@ pub enum Kind {
 pub enum Compression {
     /// RFC 1952.
     Gzip,
+    /// The .xz file format.
+    Xz,
+    /// The .lzma format.
+    Lzma,
+    /// RFC 8878.
+    Zstd,
+    /// bzip2.
+    Bzip2,
+    /// LZ4 frames, or the legacy format of Linux kernels.
+    Lz4,
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Xz => "xz",
+            Self::Lzma => "lzma",
+            Self::Zstd => "zstd",
+            Self::Bzip2 => "bzip2",
+            Self::Lz4 => "lz4",
+        })
+    }
 }
 
 /// A partition of a disk.
@@ -116,7 +142,7 @@ impl Kind {
             Self::Certificates => "certificates".into(),
             Self::PublicKey => "public key".into(),
             Self::PrivateKey => "private key".into(),
-            Self::Compressed(_, inner) => format!("{}, gzip", inner.describe()),
+            Self::Compressed(compression, inner) => format!("{}, {compression}", inner.describe()),
             Self::Opaque(name) => format!("compressed ({name})"),
             Self::Damaged { what, .. } => format!("damaged {what}"),
             Self::Unknown => "unknown".into(),

@@ -14,6 +14,7 @@ mod control;
 mod cover;
 mod disk;
 mod disk_cover;
+mod enclosed;
 mod entry;
 mod fit;
 pub mod keys;
@@ -21,6 +22,7 @@ mod kind;
 mod outcome;
 mod recognise;
 mod rootfs;
+mod settle;
 mod trees;
 mod trust;
 mod verdict;
@@ -36,6 +38,7 @@ use crate::{
     format::{FormatError, verity::Work},
 };
 use entry::Entry;
+use std::collections::HashMap;
 
 /// An artifact that could not be read; the disk failed, not the artifact.
 #[derive(Debug)]
@@ -94,6 +97,7 @@ struct Gate<'a> {
     fits: Vec<fit::FitFacts>,
     images: Vec<rootfs::ImageFacts<'a>>,
     bundles: Vec<bundle::BundleFacts>,
+    enclosures: HashMap<usize, enclosed::Enclosure>,
     links: Vec<Link>,
     digests: cover::Digests,
     release_would_refuse: Vec<String>,
@@ -109,6 +113,7 @@ impl<'a> Gate<'a> {
             fits: Vec::new(),
             images: Vec::new(),
             bundles: Vec::new(),
+            enclosures: HashMap::new(),
             links: Vec::new(),
             digests: cover::Digests::default(),
             release_would_refuse: Vec::new(),

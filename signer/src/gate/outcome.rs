@@ -17,7 +17,7 @@ pub struct GateReport {
     pub rehearsal: bool,
     /// `fail` if anything must not ship; then the exit code is 7.
     pub verdict: Verdict,
-    /// Every file, in the order of paths; what lies in a bundle or on a disk follows it.
+    /// Every file, in the order of paths; what lies in a bundle, on a disk, on a FAT file system or in a compressed file follows it.
     pub files: Vec<FileReport>,
     /// How trust flows from one artifact to the next.
     pub chain: Vec<Link>,
@@ -64,7 +64,7 @@ pub enum State {
     Signed,
     /// A signed artifact covers these very bytes.
     Covered,
-    /// It belongs to a signed artifact, as a root hash's signature does.
+    /// It belongs to a signed artifact, as a root hash's signature does, or is judged by what lies in it.
     Part,
     /// The policy lets it pass, with a reason.
     Excepted,

@@ -108,7 +108,7 @@ fn leave_nothing_open(entry: &mut Entry<'_>) {
 
 /// Lets pass what the policy names, and what may be let pass.
 fn except(entry: &mut Entry<'_>, allow: &[Allowed], used: &mut [Vec<String>]) {
-    let paths = || std::iter::once(&entry.path).chain(&entry.aliases);
+    let paths = || std::iter::once(&entry.path).chain(&entry.wrapper).chain(&entry.aliases);
     // What lies in something else is meant only by a pattern that says so.
     let means = |allowed: &Allowed| {
         paths()

@@ -4,8 +4,11 @@ use crate::format::{ReadError, Source};
 use std::{
     fs::File,
     io::{self, Read, Write as _},
+    ops::Range,
     os::unix::fs::FileExt as _,
 };
+
+const CHUNK_LEN_BYTES: usize = 256 << 10;
 
 /// All bytes of a stream: in memory, or in a temporary file that has no name, so that it is gone with the
 /// process.
@@ -44,6 +47,78 @@ impl Kept {
     }
 }
 
+/// Keeps the bytes of several readers, one behind the other.
+#[derive(Debug)]
+pub struct Keeper {
+    memory_bytes: usize,
+    limit_bytes: u64,
+    bytes: Vec<u8>,
+    file: Option<File>,
+    len_bytes: u64,
+}
+
+/// What became of a reader's bytes.
+#[derive(Debug)]
+pub enum Added {
+    /// They were kept there.
+    At(Range<u64>),
+    /// There are more than may be kept.
+    TooMany,
+    /// They could not be read.
+    Unreadable(io::Error),
+}
+
+impl Keeper {
+    /// More than `memory_bytes` go into a file; no more than `limit_bytes` are kept.
+    #[must_use]
+    pub fn new(memory_bytes: usize, limit_bytes: u64) -> Self {
+        Self { memory_bytes, limit_bytes, bytes: Vec::new(), file: None, len_bytes: 0 }
+    }
+
+    /// Reads `reader` to its end.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says of the file.
+    pub fn add(&mut self, reader: &mut dyn Read) -> io::Result<Added> {
+        let start = self.len_bytes;
+        let mut buffer = vec![0; CHUNK_LEN_BYTES];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Added::At(start..self.len_bytes)),
+                Ok(count) => count,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Ok(Added::Unreadable(e)),
+            };
+            if self.len_bytes + count as u64 > self.limit_bytes {
+                return Ok(Added::TooMany);
+            }
+            self.write(buffer.get(..count).unwrap_or_default())?;
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.len_bytes += bytes.len() as u64;
+        if let Some(file) = &mut self.file {
+            return file.write_all(bytes);
+        }
+        self.bytes.extend_from_slice(bytes);
+        if self.bytes.len() > self.memory_bytes {
+            let mut file = tempfile::tempfile()?;
+            file.write_all(&std::mem::take(&mut self.bytes))?;
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// All that was kept.
+    #[must_use]
+    pub fn finish(self) -> Kept {
+        let place = self.file.map_or(Place::Memory(self.bytes), Place::File);
+        Kept { place, len_bytes: self.len_bytes }
+    }
+}
+
 impl Source for Kept {
     fn len_bytes(&self) -> u64 {
         self.len_bytes
@@ -66,6 +141,18 @@ impl Source for Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn several_are_kept_one_behind_the_other() {
+        for memory_bytes in [0, 5, 100] {
+            let mut keeper = Keeper::new(memory_bytes, 10);
+            assert!(matches!(keeper.add(&mut b"one".as_slice()).unwrap(), Added::At(r) if r == (0..3)));
+            assert!(matches!(keeper.add(&mut b"".as_slice()).unwrap(), Added::At(r) if r == (3..3)));
+            assert!(matches!(keeper.add(&mut b"eleven".as_slice()).unwrap(), Added::At(r) if r == (3..9)));
+            assert!(matches!(keeper.add(&mut b"xx".as_slice()).unwrap(), Added::TooMany));
+            assert_eq!(keeper.finish().read_range(0..9, 9).unwrap(), b"oneeleven");
+        }
+    }
 
     #[test]
     fn what_is_kept_reads_back_from_memory_and_from_a_file() {

@@ -13,7 +13,7 @@ pub use area::FileArea;
 pub use atomic::AtomicFile;
 pub use file_source::{FileSource, Prefix};
 pub use files::{Found, each_file};
-pub use kept::Kept;
+pub use kept::{Added, Keeper, Kept};
 pub use lock::{lock, unlock};
 pub use owner::is_own_or_roots;
 pub use private::{PrivateDirectory, is_unsafe};

@@ -7,7 +7,7 @@ const SECTOR: usize = 512;
 const START: usize = 2048 * SECTOR;
 
 /// A disk with `content` in one Linux partition, which is a little larger (MBR; UEFI 2.10, section 5.2).
-fn disk(content: &[u8]) -> Vec<u8> {
+pub(crate) fn disk(content: &[u8]) -> Vec<u8> {
     let sectors = content.len().div_ceil(SECTOR) + 16;
     let mut disk = vec![0; START + sectors * SECTOR];
     disk[440..444].copy_from_slice(b"disk");

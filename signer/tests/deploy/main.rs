@@ -14,5 +14,6 @@ mod anchors;
 #[path = "../common/mod.rs"]
 mod common;
 mod disks;
+mod enclosed;
 mod fixture;
 mod refused;
