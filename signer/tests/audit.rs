@@ -111,6 +111,28 @@ fn a_rehearsal_and_a_certification_request_are_on_record_as_such() {
     assert!(python(&quirky, "records[0]['exceptions']").contains("REHEARSAL"));
 }
 
+/// For scripts that keep heads elsewhere; `tests/agent/artifacts.rs` has the other artifacts.
+#[test]
+fn a_result_in_json_names_the_head_at_its_record() {
+    let Some(quirky) = release() else { return };
+    let words = ["--json", "sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
+    for record in 1..=2 {
+        let signed = run(quirky.token.command(&words).env("QUIRKS", "hardware")).exits(0);
+        let told: serde_json::Value = serde_json::from_str(&signed.stdout).unwrap();
+        let head = told["audit_head"].as_str().unwrap();
+        assert!(head.starts_with(&format!("{record}:")), "{head}");
+        let verified: serde_json::Value = serde_json::from_str(&verify(&quirky, &["--json"]).stdout).unwrap();
+        assert_eq!(verified["head"], head);
+        verify(&quirky, &["--head", head]).exits(0);
+    }
+    // Dev mode keeps no record.
+    let mut words = words.to_vec();
+    words.extend(["--mode", "dev"]);
+    let signed = run(&mut quirky.token.bench.command(&words)).exits(0);
+    let told: serde_json::Value = serde_json::from_str(&signed.stdout).unwrap();
+    assert_eq!((&told["mode"], &told["audit_head"]), (&"dev".into(), &serde_json::Value::Null));
+}
+
 #[test]
 fn the_documented_chain_is_what_other_tools_compute() {
     let Some(quirky) = release() else { return };

@@ -6,6 +6,7 @@ use super::{
     protocol::{self, Ask, KeyReply, Reply, SignRequest, Status},
 };
 use crate::{
+    audit::Head,
     crypto::Signature,
     error::Error,
     policy::{Authorized, Certificates, Exception, KeyFacts, Release, ReleasePolicy, TokenFacts},
@@ -17,11 +18,14 @@ use std::{
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
+
+/// Where an audit log ends, for whoever shares it.
+pub type LastHead = Arc<Mutex<Option<Head>>>;
 
 const TOOL: &str = concat!("hsmsign ", env!("CARGO_PKG_VERSION"));
 
@@ -84,12 +88,13 @@ impl AgentSocket {
         }
     }
 
-    fn sign(&self, number: u64, request: &Request) -> Result<Signature, AgentError> {
+    fn sign(&self, number: u64, request: &Request) -> Result<(Signature, Head), AgentError> {
         let ask = Ask::Sign(Box::new(SignRequest::new(number, request)));
         // Longer than the agent's own limit, so that the agent can say what it waits for.
         match self.ask(&ask, self.sign_time + PATIENCE)? {
-            Reply::Signature { number: replied, signature } if replied == number => {
-                protocol::signature(&signature).map_err(|reason| self.protocol(reason))
+            Reply::Signature { number: replied, signature, head } if replied == number => {
+                let signature = protocol::signature(&signature).map_err(|reason| self.protocol(reason))?;
+                Ok((signature, head))
             }
             other => Err(self.unexpected(&other)),
         }
@@ -170,6 +175,7 @@ pub struct AgentKey {
     authorized: Authorized<Release>,
     identity: Identity,
     next: AtomicU64,
+    head: LastHead,
 }
 
 impl AgentKey {
@@ -201,7 +207,21 @@ impl AgentKey {
             rehearsal: policy.is_rehearsal(),
         };
         let (socket, next) = (Mutex::new(socket), AtomicU64::new(1));
-        Ok(Self { socket, statement: access.statement, authorized, identity, next })
+        Ok(Self {
+            socket,
+            statement: access.statement,
+            authorized,
+            identity,
+            next,
+            head: LastHead::default(),
+        })
+    }
+
+    /// Where the agent's audit log ends, as it tells, after the last signature that this key made; none before
+    /// the first.
+    #[must_use]
+    pub fn head(&self) -> LastHead {
+        Arc::clone(&self.head)
     }
 
     /// What the policy lets pass by name: to be said on every run.
@@ -223,10 +243,11 @@ impl Answer for AgentKey {
         if socket.connection.is_gone() {
             *socket = AgentSocket::connect(&socket.path, Some(self.statement.clone()))?;
         }
-        let signature = socket.sign(self.next.fetch_add(1, Ordering::Relaxed), request)?;
+        let (signature, head) = socket.sign(self.next.fetch_add(1, Ordering::Relaxed), request)?;
         let checked = self.identity.public_key.verify(request.algorithm, &request.digest, &signature);
         checked
             .map_err(|e| AgentError::BadSignature { socket: socket.path.clone(), reason: e.to_string() })?;
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
         Ok(signature)
     }
 }

@@ -15,7 +15,7 @@ pub mod protocol;
 pub mod server;
 mod statement;
 
-pub use client::{AgentAccess, AgentKey, AgentSocket};
+pub use client::{AgentAccess, AgentKey, AgentSocket, LastHead};
 pub use error::AgentError;
 pub use server::usual_socket;
 pub use statement::Statement;

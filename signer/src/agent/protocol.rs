@@ -6,6 +6,7 @@
 
 use super::Statement;
 use crate::{
+    audit::Head,
     crypto::{Digest, PublicKey, Signature, SignatureAlgorithm},
     policy::{KeyFacts, TokenFacts},
     request::{Format, Request, Subject},
@@ -91,6 +92,8 @@ pub enum Reply {
         number: u64,
         /// The signature as its mechanism yields it, hexadecimal.
         signature: String,
+        /// The agent's audit log at the record of this signature.
+        head: Head,
     },
     /// To [`Ask::Status`].
     Status(Box<Status>),

@@ -2,6 +2,7 @@
 
 use super::{Context, options::TrustArgs, overwrite::refuse_overwrite};
 use crate::{
+    audit::Head,
     crypto::{Digest, HashAlgorithm, Hasher, PublicKeyError, Scheme, Signature},
     error::Error,
     format::{
@@ -54,6 +55,8 @@ struct Signed {
     mode: Mode,
     /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
     rehearsal: bool,
+    /// Where the audit log ends after this signature, `SEQUENCE:HASH`, to be kept elsewhere; null in dev mode.
+    audit_head: Option<Head>,
 }
 
 pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Error> {
@@ -97,6 +100,7 @@ pub(super) fn sign(context: &Context<'_>, args: &SignBlobArgs) -> Result<(), Err
         fingerprint: identity.public_key.fingerprint(),
         mode: identity.mode,
         rehearsal: identity.rehearsal,
+        audit_head: context.audit_head(),
     };
     context.output.result(&signed, String::new)?;
     context.output.note(format_args!(

@@ -8,8 +8,8 @@ use super::{
     trust_file,
 };
 use crate::{
-    agent::{AgentAccess, AgentKey, Statement},
-    audit::{Journal, Log},
+    agent::{AgentAccess, AgentKey, LastHead, Statement},
+    audit::{Head, Journal, Log},
     config::{Config, ConfigError, ReleaseKey, RoleSettings},
     crypto::{Fingerprint, PublicKey},
     error::Error,
@@ -23,7 +23,11 @@ use crate::{
     },
     request::{Answer, Role},
 };
-use std::{cell::OnceCell, path::Path, sync::Arc};
+use std::{
+    cell::{OnceCell, RefCell},
+    path::Path,
+    sync::{Arc, PoisonError},
+};
 
 /// Settings of one run.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Context<'a> {
     examples: ExampleKeys,
     dev_token: OnceCell<DevToken>,
     release_tokens: OnceCell<ReleaseTokens>,
+    /// Where the logs of agents end that sign for this run.
+    agent_heads: RefCell<Vec<LastHead>>,
 }
 
 impl<'a> Context<'a> {
@@ -58,7 +64,9 @@ impl<'a> Context<'a> {
         };
         let policy = policy.with_examples(examples.clone());
         let (dev_token, release_tokens) = (OnceCell::new(), OnceCell::new());
-        let context = Self { output, settings, policy_file, policy, examples, dev_token, release_tokens };
+        let agent_heads = RefCell::default();
+        let context =
+            Self { output, settings, policy_file, policy, examples, dev_token, release_tokens, agent_heads };
         if matches!(context.policy, Policy::Dev(_)) {
             DevToken::ensure_clean_environment(context.dev_dir()?)?;
         }
@@ -129,6 +137,7 @@ impl<'a> Context<'a> {
                 policy.permit_signing(role)?;
                 if let Some(access) = self.agent_access(policy, role)? {
                     let key = AgentKey::open(access, now())?;
+                    self.agent_heads.borrow_mut().push(key.head());
                     self.warn_of(key.exceptions());
                     return Ok(Box::new(key));
                 }
@@ -278,9 +287,16 @@ impl<'a> Context<'a> {
         Ok(ReleaseTokens::new(journal, latches))
     }
 
+    /// Where the audit log ends after this run's signatures, the agent's if one made them; none in dev mode.
+    pub(super) fn audit_head(&self) -> Option<Head> {
+        let own = self.release_tokens.get().and_then(|tokens| tokens.journal().log.last());
+        let told = |head: &LastHead| *head.lock().unwrap_or_else(PoisonError::into_inner);
+        own.or_else(|| self.agent_heads.borrow().iter().rev().find_map(told))
+    }
+
     /// Says where the audit log ends after this run's signatures, so that people keep it elsewhere.
     pub(super) fn tell_record(&self) {
-        if let Some(head) = self.release_tokens.get().and_then(|tokens| tokens.journal().log.last()) {
+        if let Some(head) = self.audit_head() {
             self.output.note(format_args!("audit log: record {}, head {head}", head.sequence));
         }
     }

@@ -8,6 +8,7 @@ use super::{
     overwrite::{is_same_file, refuse_overwrite},
 };
 use crate::{
+    audit::Head,
     crypto::PublicKey,
     error::Error,
     format::{
@@ -80,6 +81,8 @@ pub(super) struct SignedFit {
     mode: Mode,
     /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
     rehearsal: bool,
+    /// Where the audit log ends after these signatures, `SEQUENCE:HASH`, to be kept elsewhere; null in dev mode.
+    audit_head: Option<Head>,
     /// What U-Boot calls the key on its console.
     key_name_hint: String,
     /// What was done beside signing, and what weakens the result: sentences for people.
@@ -195,6 +198,7 @@ pub(super) fn write_signed(
         fingerprint: identity.public_key.fingerprint(),
         mode: identity.mode,
         rehearsal: identity.rehearsal,
+        audit_head: context.audit_head(),
         key_name_hint: identity.key_name_hint.clone(),
         notes: [plan.notes(), plan.warnings()].concat(),
         control_tree: None,

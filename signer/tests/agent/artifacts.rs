@@ -61,13 +61,20 @@ fn every_artifact_is_signed_through_it() {
     let client = |arguments: &[&str]| run(agent.client(&token, arguments).env_remove("SOFTHSM2_CONF"));
     std::fs::create_dir(bench.path("out")).unwrap();
 
-    client(&["sign", "rootfs", "rootfs.squashfs", "-o", "out/rootfs.squashfs"]).exits(0);
+    // Each result names the agent's log at its last record, for whoever keeps heads elsewhere.
+    let signs = |arguments: &[&str]| {
+        let signed = client(&[&["--json"], arguments].concat()).exits(0);
+        let head = String::from_utf8(bench.read(".state/hsmsign/audit/head")).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&signed.stdout).unwrap();
+        assert_eq!(told["audit_head"], head.trim(), "{arguments:?}");
+        signed.says(&format!("head {}", head.trim()));
+    };
+    signs(&["sign", "rootfs", "rootfs.squashfs", "-o", "out/rootfs.squashfs"]);
     let fit = ["sign", "fit", "fit.itb", "-o", "out/fit.itb", "--control-dtb", "u-boot.dtb"];
-    client(&[&fit[..], &["--rootfs", "out/rootfs.squashfs.verity.json"]].concat()).exits(0);
+    signs(&[&fit[..], &["--rootfs", "out/rootfs.squashfs.verity.json"]].concat());
     let swu = ["sign", "swu", "--description", "sw-description", "-o", "out/update.swu", "--image"];
-    client(&[&swu[..], &["out/rootfs.squashfs", "out/fit.itb"]].concat()).exits(0);
-    client(&["sign", "blob", "input", "--role", "bootloader", "--format", "raw", "-o", "out/input.sig"])
-        .exits(0);
+    signs(&[&swu[..], &["out/rootfs.squashfs", "out/fit.itb"]].concat());
+    signs(&["sign", "blob", "input", "--role", "bootloader", "--format", "raw", "-o", "out/input.sig"]);
     let records = agent.records(&token);
     for (role, ..) in ROLES {
         assert!(records.iter().any(|r| r["role"] == role && r["requester"]["via"] == "agent"), "{role}");

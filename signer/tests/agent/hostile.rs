@@ -2,7 +2,7 @@
 
 use super::{
     common::{find_tool, run, token::set_mode},
-    running::{Agent, Client, PATIENCE, policy, request, sign_arguments, token},
+    running::{Agent, Client, PATIENCE, Raw, policy, request, sign_arguments, token},
 };
 use hsmsign::{
     agent::{
@@ -12,53 +12,9 @@ use hsmsign::{
     request::Role,
 };
 use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    os::unix::net::{UnixListener, UnixStream},
-    path::Path,
-    process::Command,
+    collections::BTreeMap, io::Write as _, os::unix::net::UnixListener, path::Path, process::Command,
     time::Duration,
 };
-
-/// A connection that says whatever a test wants.
-struct Raw(UnixStream);
-
-impl Raw {
-    fn connect(socket: &Path) -> Self {
-        let stream = UnixStream::connect(socket).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self(stream)
-    }
-
-    fn say(&mut self, bytes: &[u8]) {
-        // The agent may have hung up already.
-        let _ = self.0.write_all(bytes);
-    }
-
-    fn ask(&mut self, ask: &Ask) -> Reply {
-        self.say(&protocol::encode(ask).unwrap());
-        self.hear()
-    }
-
-    fn ask_json(&mut self, json: &str) -> Reply {
-        self.say(&u32::try_from(json.len()).unwrap().to_be_bytes());
-        self.say(json.as_bytes());
-        self.hear()
-    }
-
-    fn hear(&mut self) -> Reply {
-        let mut header = [0; 4];
-        self.0.read_exact(&mut header).unwrap();
-        let mut bytes = vec![0; protocol::message_len_bytes(header).unwrap()];
-        self.0.read_exact(&mut bytes).unwrap();
-        protocol::decode(&bytes).unwrap()
-    }
-
-    /// Whether the agent hung up, with nothing left to say.
-    fn is_over(&mut self) -> bool {
-        !matches!(self.0.read(&mut [0; 1]), Ok(1))
-    }
-}
 
 #[track_caller]
 fn problem(reply: Reply) -> protocol::Problem {
@@ -221,13 +177,10 @@ fn liar(socket: &Path, replies: Vec<Reply>) -> std::thread::JoinHandle<()> {
         let (stream, _) = listener.accept().unwrap();
         let mut raw = Raw(stream);
         for reply in replies {
-            let mut header = [0; 4];
-            if raw.0.read_exact(&mut header).is_err() {
+            if raw.hear_ask().is_none() {
                 return;
             }
-            let mut bytes = vec![0; protocol::message_len_bytes(header).unwrap()];
-            raw.0.read_exact(&mut bytes).unwrap();
-            raw.say(&protocol::encode(&reply).unwrap());
+            raw.reply(&reply);
         }
     })
 }
@@ -243,7 +196,7 @@ fn a_lying_agent_is_not_believed() {
     let hello = raw.ask(&Ask::Hello { protocol: VERSION, tool: "t".into(), policy: Some(statement) });
     let Reply::Key(key) = raw.ask(&Ask::Key { role: Role::Fit }) else { panic!() };
     let sign = Ask::Sign(Box::new(SignRequest::new(1, &request("another message"))));
-    let Reply::Signature { signature, .. } = raw.ask(&sign) else { panic!() };
+    let Reply::Signature { signature, head, .. } = raw.ask(&sign) else { panic!() };
     let try_it = |name: &str, replies: Vec<Reply>| {
         let socket = token.bench.path(name);
         let thread = liar(&socket, replies);
@@ -253,7 +206,7 @@ fn a_lying_agent_is_not_believed() {
         assert!(!token.bench.path("lie").exists());
         outcome
     };
-    let answer = Reply::Signature { number: 1, signature };
+    let answer = Reply::Signature { number: 1, signature, head };
     try_it("signature", vec![hello.clone(), Reply::Key(key.clone()), answer.clone()])
         .exits(5)
         .says("does not verify")

@@ -2,7 +2,10 @@
 
 use super::common::{Outcome, run, token::TestToken};
 use hsmsign::{
-    agent::{AgentAccess, AgentKey, Statement},
+    agent::{
+        AgentAccess, AgentKey, Statement,
+        protocol::{self, Ask, Reply},
+    },
     config::Config,
     crypto::Signature,
     error::Error,
@@ -11,7 +14,9 @@ use hsmsign::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::Shutdown,
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
@@ -157,9 +162,13 @@ pub struct Client(AgentKey);
 impl Client {
     pub fn open(token: &TestToken, socket: &Path) -> Result<Self, Error> {
         let (product, policy) = policy(token);
-        let statement = Statement::new(&product, &policy, &Default::default());
+        Self::of(&product, &policy, socket)
+    }
+
+    pub fn of(product: &str, policy: &ReleasePolicy, socket: &Path) -> Result<Self, Error> {
+        let statement = Statement::new(product, policy, &Default::default());
         let socket = socket.to_owned();
-        let access = AgentAccess { socket, policy: &policy, statement, role: Role::Fit, certificates: None };
+        let access = AgentAccess { socket, policy, statement, role: Role::Fit, certificates: None };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
         AgentKey::open(access, i64::try_from(now).unwrap()).map(Self)
     }
@@ -177,11 +186,77 @@ pub fn request(message: &str) -> Request {
 }
 
 pub fn policy(token: &TestToken) -> (String, ReleasePolicy) {
-    let text = String::from_utf8(token.bench.read("hsmsign.yaml")).unwrap();
-    let config = Config::parse(&text).unwrap();
+    policy_of(&String::from_utf8(token.bench.read("hsmsign.yaml")).unwrap())
+}
+
+/// The product and the release policy in `text`.
+pub fn policy_of(text: &str) -> (String, ReleasePolicy) {
+    let config = Config::parse(text).unwrap();
     let product = config.product.clone();
     match Policy::new(Mode::Release, config).unwrap() {
         Policy::Release(policy) => (product, policy),
         other => panic!("{other:?}"),
+    }
+}
+
+/// A connection that says whatever a test wants.
+pub struct Raw(pub UnixStream);
+
+impl Raw {
+    pub fn connect(socket: &Path) -> Self {
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self(stream)
+    }
+
+    pub fn say(&mut self, bytes: &[u8]) {
+        // The agent may have hung up already.
+        let _ = self.0.write_all(bytes);
+    }
+
+    pub fn ask(&mut self, ask: &Ask) -> Reply {
+        self.say_ask(ask);
+        self.hear()
+    }
+
+    pub fn ask_json(&mut self, json: &str) -> Reply {
+        self.say(&u32::try_from(json.len()).unwrap().to_be_bytes());
+        self.say(json.as_bytes());
+        self.hear()
+    }
+
+    pub fn hear(&mut self) -> Reply {
+        protocol::decode(&self.hear_bytes().unwrap()).unwrap()
+    }
+
+    /// What a client asks; `None` if it has gone.
+    pub fn hear_ask(&mut self) -> Option<Ask> {
+        Some(protocol::decode(&self.hear_bytes()?).unwrap())
+    }
+
+    fn hear_bytes(&mut self) -> Option<Vec<u8>> {
+        let mut header = [0; 4];
+        self.0.read_exact(&mut header).ok()?;
+        let mut bytes = vec![0; protocol::message_len_bytes(header).unwrap()];
+        self.0.read_exact(&mut bytes).unwrap();
+        Some(bytes)
+    }
+
+    pub fn say_ask(&mut self, ask: &Ask) {
+        self.say(&protocol::encode(ask).unwrap());
+    }
+
+    pub fn reply(&mut self, reply: &Reply) {
+        self.say(&protocol::encode(reply).unwrap());
+    }
+
+    /// Says nothing more.
+    pub fn hang_up(&mut self) {
+        self.0.shutdown(Shutdown::Write).unwrap();
+    }
+
+    /// Whether the agent hung up, with nothing left to say.
+    pub fn is_over(&mut self) -> bool {
+        !matches!(self.0.read(&mut [0; 1]), Ok(1))
     }
 }

@@ -9,7 +9,12 @@ use super::{
     Agent, ServedRole, TOOL,
     job::{Job, Overdue, Progress},
 };
-use crate::{audit::Requester, crypto::Signature, request::Request, vocabulary::Role};
+use crate::{
+    audit::{Head, Requester},
+    crypto::Signature,
+    request::Request,
+    vocabulary::Role,
+};
 use std::{
     sync::mpsc::{self, RecvTimeoutError},
     time::{Duration, Instant},
@@ -93,9 +98,10 @@ fn converse(agent: &Agent, connection: &Connection, requester: &Requester) {
                 // Until the answer is handed out, an agent that ends waits for it.
                 let _answering = agent.answering.enter();
                 let Some(answer) = sign(agent, connection, requester, &request) else { return };
-                let signed = |signature: Signature| Reply::Signature {
+                let signed = |(signature, head): (Signature, Head)| Reply::Signature {
                     number: request.number,
                     signature: hex::encode(signature.as_bytes()),
+                    head,
                 };
                 if connection.send(&answer.map_or_else(Reply::Error, signed)).is_err() {
                     return;
@@ -151,7 +157,7 @@ fn sign(
     connection: &Connection,
     requester: &Requester,
     request: &SignRequest,
-) -> Option<Result<Signature, Problem>> {
+) -> Option<Result<(Signature, Head), Problem>> {
     match admit(agent, request) {
         Ok((request, served)) => wait(agent, connection, requester, request, &served.token),
         Err(problem) => Some(Err(problem)),
@@ -176,7 +182,7 @@ fn wait(
     requester: &Requester,
     request: Request,
     token: &str,
-) -> Option<Result<Signature, Problem>> {
+) -> Option<Result<(Signature, Head), Problem>> {
     let Some(queue) = agent.tokens.get(token).map(|served| &served.queue) else {
         return Some(Err(Problem::new(Cause::Token, format!("token `{token}` is not open"), "")));
     };
@@ -194,7 +200,7 @@ fn wait(
     }
     loop {
         match answer.recv_timeout(LOOK) {
-            Ok(Ok(signature)) => return Some(Ok(signature)),
+            Ok(Ok(signed)) => return Some(Ok(signed)),
             Ok(Err(problem)) => return nothing_came_of_it(problem),
             Err(RecvTimeoutError::Disconnected) => {
                 return Some(Err(Problem::new(

@@ -1,7 +1,11 @@
 //! A request on its way through a queue.
 
 use super::super::protocol::Problem;
-use crate::{audit::Requester, crypto::Signature, request::Request};
+use crate::{
+    audit::{Head, Requester},
+    crypto::Signature,
+    request::Request,
+};
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},
@@ -13,7 +17,7 @@ pub(super) struct Job {
     pub(super) request: Request,
     pub(super) requester: Requester,
     pub(super) progress: Progress,
-    pub(super) reply: SyncSender<Result<Signature, Problem>>,
+    pub(super) reply: SyncSender<Result<(Signature, Head), Problem>>,
 }
 
 /// How far a request is; shared by whoever waits and whoever signs. A request is signed by one thread, once, and

@@ -5,7 +5,7 @@ use super::{
     Vault,
     job::{Answered, Job},
 };
-use crate::{crypto::Signature, error::Error};
+use crate::{audit::Head, crypto::Signature, error::Error};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -142,7 +142,7 @@ impl Shared {
         }
     }
 
-    fn answer(&self, job: &Job) -> Result<Signature, Problem> {
+    fn answer(&self, job: &Job) -> Result<(Signature, Head), Problem> {
         if let Some(trouble) = &self.trouble().for_good {
             let hint = "mend it, and start the agent again";
             return Err(Problem::new(Cause::Token, format!("token `{}`: {trouble}", self.token), hint));

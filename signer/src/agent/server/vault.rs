@@ -2,7 +2,7 @@
 
 use crate::{
     agent::protocol::KeyReply,
-    audit::Requester,
+    audit::{Head, Requester},
     config::{HostToken, ReleaseKey},
     crypto::{Fingerprint, Signature},
     error::Error,
@@ -18,12 +18,13 @@ use std::{
 
 /// Keys that threads share.
 pub trait Vault: Send + Sync {
-    /// Signs for `requester`, and has it on record before it returns.
+    /// Signs for `requester`, and has it on record before it returns. With the signature comes the audit log's head
+    /// at its record.
     ///
     /// # Errors
     ///
     /// As [`Answer::answer`](crate::request::Answer::answer).
-    fn sign(&self, request: &Request, requester: &Requester) -> Result<Signature, Error>;
+    fn sign(&self, request: &Request, requester: &Requester) -> Result<(Signature, Head), Error>;
 
     /// Opens a token's keys again after its sessions died: it may have been taken out and put back.
     ///
@@ -107,11 +108,11 @@ impl ReleaseVault {
 }
 
 impl Vault for ReleaseVault {
-    fn sign(&self, request: &Request, requester: &Requester) -> Result<Signature, Error> {
+    fn sign(&self, request: &Request, requester: &Requester) -> Result<(Signature, Head), Error> {
         let key = self.keys.read().unwrap_or_else(PoisonError::into_inner).get(&request.role).cloned();
         let key = key.ok_or(Refusal::NoReleaseKey(request.role))?;
         debug_assert_eq!(key.identity().role, request.role);
-        key.answer_for(request, requester).map(|(signature, _)| signature)
+        key.answer_for(request, requester)
     }
 
     fn reopen(&self, token: &str) -> Result<(), Error> {

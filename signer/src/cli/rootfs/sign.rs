@@ -2,6 +2,7 @@
 
 use super::{Beside, locate, on_all_cores};
 use crate::{
+    audit::Head,
     cli::{Context, overwrite::refuse_overwrite},
     config::ConfigError,
     crypto::{Digest, HashAlgorithm},
@@ -103,6 +104,8 @@ struct Signed {
     mode: Mode,
     /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
     rehearsal: bool,
+    /// Where the audit log ends after this signature, `SEQUENCE:HASH`, to be kept elsewhere; null in dev mode.
+    audit_head: Option<Head>,
 }
 
 /// An image, and what is known about it before it is hashed.
@@ -166,6 +169,7 @@ pub(in crate::cli) fn sign(context: &Context<'_>, args: &SignRootfsArgs) -> Resu
         fingerprint: identity.public_key.fingerprint(),
         mode: identity.mode,
         rehearsal: identity.rehearsal,
+        audit_head: context.audit_head(),
     };
     context.output.result(&signed, String::new)?;
     context.output.note(format_args!(

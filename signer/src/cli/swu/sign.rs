@@ -2,6 +2,7 @@
 
 use super::{form, read_payloads};
 use crate::{
+    audit::Head,
     cli::{Context, overwrite::refuse_overwrite},
     config::ConfigError,
     error::Error,
@@ -71,6 +72,8 @@ struct Signed {
     mode: Mode,
     /// Whether a software token stood in for the HSM: what is signed so is not to be shipped.
     rehearsal: bool,
+    /// Where the audit log ends after this signature, `SEQUENCE:HASH`, to be kept elsewhere; null in dev mode.
+    audit_head: Option<Head>,
 }
 
 /// A file of the bundle.
@@ -214,6 +217,7 @@ fn build(
         fingerprint: identity.public_key.fingerprint(),
         mode: identity.mode,
         rehearsal: identity.rehearsal,
+        audit_head: context.audit_head(),
     };
     for file in &signed.files {
         context.output.detail(format_args!("{} {} ({} bytes)", file.sha256, file.name, file.len_bytes));
