@@ -8,6 +8,7 @@ mod artifacts;
 mod common;
 mod crowd;
 mod hostile;
+mod made;
 mod running;
 mod tokens;
 mod ways;

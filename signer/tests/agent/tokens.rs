@@ -80,6 +80,32 @@ fn a_pin_that_is_refused_is_not_given_again() {
     }
     assert_eq!(quirky.logins(), 2);
     agent.try_status(token).exits(5).says("CKR_PIN_INCORRECT");
+    // The latch was for everybody; this agent has given the token up for good.
+    token.hsmsign(&["keys", "unlatch"]).exits(0);
+    assert!(key.sign("never").unwrap_err().to_string().contains("CKR_PIN_INCORRECT"));
+    assert_eq!(quirky.logins(), 2);
+    agent.end();
+}
+
+#[test]
+fn a_token_in_anothers_place_is_not_given_its_pin() {
+    let Some(quirky) = quirky() else { return };
+    let token = &quirky.token;
+    let agent = agent(&quirky, "");
+    let key = Client::open(token, &agent.socket).unwrap();
+    key.sign("before").unwrap();
+    switch(&quirky, "pulled", true);
+    key.sign("out").unwrap_err();
+    switch(&quirky, "other", true);
+    switch(&quirky, "pulled", false);
+    for _ in 0..3 {
+        let error = key.sign("other").unwrap_err();
+        assert!(error.to_string().contains("stands in the place of"), "{error}");
+    }
+    assert_eq!(quirky.logins(), 1);
+    switch(&quirky, "other", false);
+    key.sign("back").unwrap();
+    assert_eq!(quirky.logins(), 2);
     agent.end();
 }
 
@@ -97,6 +123,10 @@ fn a_pin_that_may_have_been_changed_is_not_given_again() {
     switch(&quirky, "pulled", false);
     let error = key.sign("unsafe").unwrap_err();
     assert!(error.to_string().contains("a wrong PIN was tried"), "{error}");
+    // Who unlatches says that the PIN in its source is right; the one that the agent kept may be an older one.
+    token.hsmsign(&["keys", "unlatch"]).exits(0);
+    let error = key.sign("unsafe").unwrap_err();
+    assert!(error.to_string().contains("tried on it since it was opened"), "{error}");
     assert_eq!(quirky.logins(), 1);
     agent.end();
 }

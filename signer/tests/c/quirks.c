@@ -70,7 +70,8 @@ static int tries(int wrong, int right)
 }
 #endif
 
-/* `switched`: the files TOLD.pulled, TOLD.hang and TOLD.refuse switch quirks on and off while a process runs. */
+/* `switched`: the files TOLD.pulled, TOLD.other, TOLD.hang and TOLD.refuse switch quirks on and off while a process
+ * runs. */
 static int switched(const char *name)
 {
 	char path[4096];
@@ -151,6 +152,9 @@ static CK_RV token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
 		memset(info->model, ' ', sizeof(info->model));
 		memcpy(info->model, "Vault 3", 7);
 	}
+	/* Another token stands in its place, with the same label. */
+	if (switched("other"))
+		memcpy(info->serialNumber, "another one's   ", sizeof(info->serialNumber));
 	if (has("final-try"))
 		info->flags |= CKF_USER_PIN_FINAL_TRY;
 	if (has("locked"))

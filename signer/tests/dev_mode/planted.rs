@@ -225,9 +225,26 @@ fn a_token_directory_that_is_a_link_to_another_token_is_refused() {
     other.generate("rsa:2048", "hsmsign-dev-fit-rsa2048", &[]);
     fs::rename(bench.path("dev/tokens"), bench.path("own")).unwrap();
     symlink(other.bench.path("tokens"), bench.path("dev/tokens")).unwrap();
-    let refused = bench.hsmsign(&[&["--dev-dir", "dev"], &SIGN[..]].concat());
-    assert!(matches!(refused.code, 4 | 5), "{refused:?}");
-    assert!(!bench.path("signature").exists());
+    let signs_nothing = || {
+        let refused = bench.hsmsign(&[&["--dev-dir", "dev"], &SIGN[..]].concat());
+        assert!(matches!(refused.code, 4 | 5), "{refused:?}");
+        assert!(!bench.path("signature").exists());
+        refused
+    };
+    signs_nothing();
+    // Its PIN and a certificate of its key are planted as well: the token's label is what is left.
+    let Some(openssl) = find_tool("openssl") else { return };
+    other.public_key("hsmsign-dev-fit-rsa2048");
+    let key = other.bench.path("hsmsign-dev-fit-rsa2048.pem");
+    let arguments = "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=ca -days 9";
+    bench.tool(&openssl, &arguments.split(' ').collect::<Vec<_>>());
+    let arguments = format!(
+        "x509 -new -force_pubkey {} -subj /CN=planted -CA ca.pem -CAkey ca.key -days 9 -out dev/certificates/fit-rsa2048.pem",
+        key.display()
+    );
+    bench.tool(&openssl, &arguments.split(' ').collect::<Vec<_>>());
+    bench.write("dev/pin", common::token::PIN);
+    signs_nothing().says("holds no token `hsmsign-dev-");
 }
 
 #[test]

@@ -8,6 +8,29 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long an agent serves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Time {
+    /// From its beginning.
+    pub(super) lifetime: Option<Duration>,
+    /// Without a request that was admitted.
+    pub(super) idle: Option<Duration>,
+}
+
+impl Time {
+    /// Why an agent that began at `begun`, and admitted its last request at `last`, ends at `now`.
+    pub(super) fn over(self, begun: Instant, last: Instant, now: Instant) -> Option<&'static str> {
+        let since = |then| now.saturating_duration_since(then);
+        if self.lifetime.is_some_and(|lifetime| since(begun) >= lifetime) {
+            return Some("its lifetime is over");
+        }
+        if self.idle.is_some_and(|idle| since(last) >= idle) {
+            return Some("nobody has asked for a signature for a while");
+        }
+        None
+    }
+}
+
 /// Signatures counted against what is allowed.
 #[derive(Debug)]
 pub(super) struct Meter {
@@ -92,6 +115,28 @@ impl Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn its_time_is_over_to_the_second() {
+        let begun = Instant::now();
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+        let lifetime = Time { lifetime: minutes(2), idle: None };
+        assert_eq!(lifetime.over(begun, at(119), at(119)), None);
+        // Whether or not somebody asks.
+        assert_eq!(lifetime.over(begun, at(120), at(120)), Some("its lifetime is over"));
+        let idle = Time { lifetime: None, idle: minutes(2) };
+        assert_eq!(idle.over(begun, begun, at(119)), None);
+        assert!(idle.over(begun, begun, at(120)).is_some());
+        // Each request begins the count anew.
+        assert_eq!(idle.over(begun, at(119), at(238)), None);
+        assert!(idle.over(begun, at(119), at(239)).is_some());
+        let both = Time { lifetime: minutes(3), idle: minutes(2) };
+        assert_eq!(both.over(begun, at(100), at(179)), None);
+        assert_eq!(both.over(begun, at(100), at(180)), Some("its lifetime is over"));
+        let neither = Time { lifetime: None, idle: None };
+        assert_eq!(neither.over(begun, begun, at(86_400 * 365)), None);
+    }
 
     #[test]
     fn a_role_has_its_number_and_no_more() {

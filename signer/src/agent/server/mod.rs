@@ -82,6 +82,11 @@ pub struct Charge {
     pub vault: Arc<dyn Vault>,
 }
 
+fn not_listening(socket: &Path) -> impl Fn(io::Error) -> AgentError {
+    let socket = socket.to_owned();
+    move |e| AgentError::Listen { socket: socket.clone(), reason: e.to_string(), hint: String::new() }
+}
+
 struct ServedToken {
     told: TokenReply,
     queue: Queue,
@@ -151,18 +156,24 @@ impl Agent {
 ///
 /// [`AgentError::Listen`] if the socket cannot be made.
 pub fn run(settings: Settings, charge: Charge) -> Result<bool, AgentError> {
-    let listen = |reason: io::Error| AgentError::Listen {
-        socket: settings.socket.clone(),
-        reason: reason.to_string(),
-        hint: String::new(),
-    };
-    let signals = signals().map_err(listen)?;
+    let signals = signals().map_err(not_listening(&settings.socket))?;
+    run_until(settings, charge, &signals)
+}
+
+/// The same, until bytes arrive at the other end of `stop`: for programs that have their signals for themselves.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn run_until(settings: Settings, charge: Charge, stop: &UnixStream) -> Result<bool, AgentError> {
+    let listen = not_listening(&settings.socket);
+    stop.set_nonblocking(true).map_err(&listen)?;
     let own = rustix::process::geteuid().as_raw();
     let listener = match Listener::inherited(&settings.socket)? {
         Some(listener) => listener,
         None => Listener::bind(&settings.socket, settings.users.has_others(own))?,
     };
-    listener.socket.set_nonblocking(true).map_err(listen)?;
+    listener.socket.set_nonblocking(true).map_err(&listen)?;
     let begun = Instant::now();
     let tokens = charge.roles.values().map(|role| (role.token.clone(), role.key.token.clone()));
     let serve = |(name, told): (String, TokenReply)| {
@@ -189,7 +200,7 @@ pub fn run(settings: Settings, charge: Charge) -> Result<bool, AgentError> {
     // Outside systemd there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     tell(format_args!("ready at `{}`", settings.socket.display()));
-    let reason = accept(&agent, &crowd, &listener, &signals, settings.idle);
+    let reason = accept(&agent, &crowd, &listener, stop, settings.idle);
     tell(format_args!("ending: {reason}"));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Whoever comes now is not left waiting.
@@ -202,24 +213,22 @@ fn accept(
     agent: &Arc<Agent>,
     crowd: &Arc<Crowd>,
     listener: &Listener,
-    signals: &UnixStream,
+    mut stop: &UnixStream,
     idle: Option<Duration>,
 ) -> String {
+    let time = limits::Time { lifetime: agent.lifetime, idle };
     loop {
-        if agent.lifetime.is_some_and(|lifetime| agent.begun.elapsed() >= lifetime) {
-            return "its lifetime is over".into();
+        if let Some(over) = time.over(agent.begun, agent.meter.last(), Instant::now()) {
+            return over.into();
         }
-        if idle.is_some_and(|idle| agent.meter.last().elapsed() >= idle) {
-            return "nobody has asked for a signature for a while".into();
-        }
-        let mut ends = [PollFd::new(&listener.socket, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut ends = [PollFd::new(&listener.socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
         let tick = Timespec { tv_sec: 1, tv_nsec: 0 };
         match poll(&mut ends, Some(&tick)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(e) => return format!("the socket cannot be watched: {e}"),
         }
-        let mut signals = signals;
-        if signals.read(&mut [0; 8]).is_ok_and(|count| count > 0) {
+        // Also if nobody is left who could say so.
+        if stop.read(&mut [0; 8]).is_ok() {
             return "it was told to".into();
         }
         loop {
@@ -286,7 +295,6 @@ fn wait_until(deadline: Instant, done: impl Fn() -> bool) -> bool {
 /// The end of a pipe on which SIGTERM and SIGINT arrive as bytes.
 fn signals() -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
-    read.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, write.try_clone()?)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGINT, write)?;
     Ok(read)
