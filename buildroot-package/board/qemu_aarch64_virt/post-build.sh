@@ -10,7 +10,9 @@ tree="$(dirname "${0}")/qemu-tree.sh"
 / {
 	config {
 		bootcmd = "bootm 0x50000000";
-		bootdelay = <0>;
+		/* neither a key on the console nor a stored environment stops or changes it */
+		bootdelay = <(-2)>;
+		load-environment = <0>;
 	};
 };
 EOF
