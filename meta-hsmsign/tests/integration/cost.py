@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What signing costs: wall time in dev against off, measured in pairs with real bitbake. Variables as for run.py.
 
-  cost.py [PAIRS]
+  cost.py [PAIRS [MB]]
 
-A warm build here: everything is there but the root filesystem, which has been made anew, so image and FIT follow (with
-the mode off the test bundle has no image to hold).
-The figures are for docs/yocto.md; nothing is judged, since a machine's load is no property of the layer.
+A warm build here: everything is there but the root filesystem, which has been made anew, so image, bundle and FIT follow.
+MB is how much the root filesystem holds besides the test's few files, as a product's would.
+The figures are for docs/yocto.md; nothing is judged, since a machine's load is no property of the layer. CPU time is none
+of the load's: it is shown too if COST_CPU names a file with the nanoseconds of the control group this runs in (cpuacct.usage).
 """
 
 import os
@@ -19,14 +20,21 @@ import time
 
 import run as integration
 
-OFF = ['IMAGE_FSTYPES:pn-test-image = "ext4"']
+OFF = ['IMAGE_FSTYPES:pn-test-image = "ext4"', 'TEST_BUNDLE_TYPE = "ext4"']
 DEV = ['HSMSIGN_MODE = "dev"', 'IMAGE_FSTYPES:pn-test-image = "ext4.verity"', 'HSMSIGN_ROOTFS_IMAGE = "test-image"']
 
 
+def cpu():
+    """CPU seconds of all that has run in this control group; bitbake's server is no child of ours."""
+    path = os.environ.get("COST_CPU")
+    return int(pathlib.Path(path).read_text()) / 1e9 if path else 0.0
+
+
 def timed(build, *arguments):
-    start = time.monotonic()
+    """Seconds on the wall and of the CPU."""
+    start = time.monotonic(), cpu()
     build.bitbake(*arguments)
-    return time.monotonic() - start
+    return time.monotonic() - start[0], cpu() - start[1]
 
 
 def parse(build):
@@ -38,26 +46,31 @@ def parse(build):
 
 
 def warm(build):
-    """Seconds for image and FIT after the root filesystem has been made anew."""
+    """Seconds for image, bundle and FIT after the root filesystem has been made anew."""
     build.bitbake("-f", "-c", "rootfs", "test-image")
-    return timed(build, "test-image", build.fit)
+    return timed(build, *integration.TARGETS, build.fit)
 
 
 def idle(build):
     """Seconds of a build in which nothing has changed."""
-    return timed(build, "test-image", build.fit)
+    return timed(build, *integration.TARGETS, build.fit)
 
 
 def show(name, pairs):
-    off, dev = ([pair[i] for pair in pairs] for i in (0, 1))
-    extra = statistics.median(d - o for o, d in pairs)
-    print("%-6s off %s | dev %s | medians %.2f s, %.2f s; median of the differences %+.2f s (%+.1f %%)" % (
-        name, " ".join("%.1f" % v for v in off), " ".join("%.1f" % v for v in dev), statistics.median(off), statistics.median(dev),
-        extra, 100 * extra / statistics.median(off)), flush=True)
+    for kind, number in (("wall", 0), ("CPU", 1)) if os.environ.get("COST_CPU") else (("wall", 0),):
+        off, dev = ([pair[i][number] for pair in pairs] for i in (0, 1))
+        extra = statistics.median(d - o for o, d in zip(off, dev))
+        print("%-5s %-4s off %s | dev %s | medians %.2f s, %.2f s; median of the differences %+.2f s (%+.1f %%)" % (
+            name, kind, " ".join("%.1f" % v for v in off), " ".join("%.1f" % v for v in dev), statistics.median(off), statistics.median(dev),
+            extra, 100 * extra / statistics.median(off)), flush=True)
 
 
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
+    ballast = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    # A file system of this size and half as much again.
+    more = ['IMAGE_INSTALL:append:pn-test-image = " test-ballast"', 'TEST_BALLAST_MB = "%d"' % ballast,
+            'IMAGE_ROOTFS_SIZE:forcevariable = "%d"' % (ballast * 1536)] if ballast else []
     text = (pathlib.Path(os.environ["OECORE_DIR"]) / "meta/conf/layer.conf").read_text()
     series = re.search(r'^LAYERSERIES_CORENAMES = "([^"]*)"', text, re.MULTILINE).group(1)
     top = pathlib.Path(os.environ["TEST_BUILD"]).resolve()
@@ -65,11 +78,11 @@ def main():
     for name, lines in (("off", OFF), ("dev", DEV)):
         build = integration.Build(top / name, series)
         # No shared state in common: with the mode off, oe-core's FIT with a kernel from there has no version.
-        build.configure(*lines, *integration.common())
+        build.configure(*lines, *more, *integration.common())
         shutil.rmtree(build.top / "cache", ignore_errors=True)
-        build.build("test-image", build.fit)
+        build.build(*integration.TARGETS, build.fit)
         builds.append(build)
-    print("%s, %d pairs" % (series, count), flush=True)
+    print("%s, %d pairs, %d MB, load %.1f" % (series, count, ballast, os.getloadavg()[0]), flush=True)
     for what in (warm, parse, idle):
         pairs = []
         for number in range(count):

@@ -9,4 +9,6 @@ inherit swupdate
 
 IMAGE_DEPENDS = "test-image"
 SWUPDATE_IMAGES = "test-image"
-SWUPDATE_IMAGES_FSTYPES[test-image] = ".rootfs.ext4.verity"
+# cost.py makes one with the mode off as well.
+TEST_BUNDLE_TYPE ?= "ext4.verity"
+SWUPDATE_IMAGES_FSTYPES[test-image] = ".rootfs.${TEST_BUNDLE_TYPE}"

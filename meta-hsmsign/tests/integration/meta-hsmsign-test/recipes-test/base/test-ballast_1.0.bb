@@ -1,0 +1,20 @@
+SUMMARY = "As many files and bytes as the root filesystem of a product has, for cost.py"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+
+inherit allarch
+
+INHIBIT_DEFAULT_DEPS = "1"
+# Nothing in it is a program.
+INHIBIT_PACKAGE_STRIP = "1"
+TEST_BALLAST_MB ?= "150"
+
+# The same bytes each time, which no compression makes smaller.
+do_install() {
+	zeros="00000000000000000000000000000000"
+	install -d ${D}${datadir}/ballast
+	cd ${D}${datadir}/ballast
+	head -c ${TEST_BALLAST_MB}M /dev/zero | openssl enc -aes-128-ctr -K $zeros -iv $zeros | split -a 5 -d -b 40000 - file-
+}
+
+FILES:${PN} = "${datadir}"
