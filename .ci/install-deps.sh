@@ -37,6 +37,7 @@ judges  python3-venv                       a place inside target/ for the Python
 judges  libarchive-tools                   bsdtar, a second reader of cpio archives
 judges  dosfstools                         mkfs.vfat, makes boot partitions for `scan` and the release gate
 judges  mtools                             mcopy, puts files on them
+judges  fdisk                              sfdisk, makes disks for `scan`
 judges  zip                                packs what `scan` looks into, like the next four
 judges  bzip2                              packs what `scan` looks into
 judges  xz-utils                           packs what `scan` looks into

@@ -32,8 +32,9 @@ const MAX_LIST_LEN_BYTES: u64 = 256 << 10;
 /// Arguments of `scan`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = "\
-Looks into tar, zip, ar (deb, ipk), cpio and .swu archives, gzip, xz, lzma, zstd, bzip2 and lz4, ext2/3/4, squashfs and FAT
-images, FIT images and legacy U-Boot images, one inside the other. What it recognises and cannot open is a finding too.
+Looks into tar, zip, ar (deb, ipk), cpio and .swu archives, gzip, xz, lzma, zstd, bzip2 and lz4, ext2/3/4, squashfs, FAT
+and disk images, FIT images and legacy U-Boot images, one inside the other. What it recognises and cannot open is a
+finding too.
 Links are not followed. No secret is printed.
 
 Findings that are meant to be there are allowed by `scan.allow` in hsmsign.yaml or by --allow; both name a path or a

@@ -1,7 +1,7 @@
 //! What a container is, by its first bytes.
 
 use super::fat::is_fat;
-use crate::format::verity::Superblock;
+use crate::format::{disk::is_disk, verity::Superblock};
 use std::fmt;
 
 /// How many first bytes [`Kind::of`] looks at.
@@ -36,6 +36,8 @@ pub enum Kind {
     Squashfs,
     /// FAT12, FAT16 and FAT32.
     Fat,
+    /// A disk with an MBR or GPT.
+    Disk,
     /// A flattened device tree: FIT images, control trees.
     DeviceTree,
     /// U-Boot's legacy image with its header of 64 bytes.
@@ -53,7 +55,7 @@ impl fmt::Display for Kind {
 }
 
 /// Containers that are recognised and not opened: name, where, first bytes.
-const OTHERS: [(&str, usize, &[u8]); 12] = [
+const OTHERS: [(&str, usize, &[u8]); 11] = [
     ("7-Zip archive", 0, b"7z\xbc\xaf\x27\x1c"),
     ("RAR archive", 0, b"Rar!\x1a\x07"),
     ("RPM package", 0, b"\xed\xab\xee\xdb"),
@@ -65,7 +67,6 @@ const OTHERS: [(&str, usize, &[u8]); 12] = [
     ("cramfs image", 0, b"\x45\x3d\xcd\x28"),
     ("EROFS image", 1024, b"\xe2\xe1\xf5\xe0"),
     ("F2FS image", 1024, b"\x10\x20\xf5\xf2"),
-    ("GPT disk image", 512, b"EFI PART\0\0\x01\0"),
 ];
 
 impl Kind {
@@ -86,6 +87,7 @@ impl Kind {
             Self::Ext4 => "ext4 image",
             Self::Squashfs => "squashfs image",
             Self::Fat => "FAT image",
+            Self::Disk => "disk image",
             Self::DeviceTree => "device tree",
             Self::LegacyImage => "U-Boot legacy image",
             Self::VerityHashArea => "dm-verity hash area",
@@ -103,7 +105,7 @@ impl Kind {
     /// Whether its first bytes are so few that something else may have them too; then bytes that do not
     /// read as it are a plain file, not a damaged container.
     pub(super) fn is_weak(self) -> bool {
-        self == Self::Lzma
+        matches!(self, Self::Lzma | Self::Disk)
     }
 
     /// What `head`, the first [`HEAD_LEN_BYTES`] of something, begins. `None` is a plain file.
@@ -144,6 +146,8 @@ impl Kind {
             Some(Self::Tar)
         } else if is_ext4(head) {
             Some(Self::Ext4)
+        } else if is_disk(head) {
+            Some(Self::Disk)
         } else if is_lzma(head) {
             Some(Self::Lzma)
         } else {

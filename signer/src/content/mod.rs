@@ -15,6 +15,7 @@ mod ar;
 mod body;
 mod compressed;
 mod cpio;
+mod disk;
 mod ext4;
 mod fat;
 mod guard;

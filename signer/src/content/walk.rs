@@ -3,7 +3,7 @@
 use super::{
     Kind, Limits, Obstacle, Window, ar,
     body::{Body, Peeked, skip_zeros},
-    compressed, cpio, ext4, fat,
+    compressed, cpio, disk, ext4, fat,
     kind::HEAD_LEN_BYTES,
     limits::Budget,
     obstacle::Limit,
@@ -109,6 +109,7 @@ impl Walk<'_> {
                 | Kind::Squashfs
                 | Kind::DeviceTree
                 | Kind::Lzma
+                | Kind::Disk
                 | Kind::Other(_)
         );
         let mut peeked = peeked;
@@ -130,6 +131,12 @@ impl Walk<'_> {
                 self.raw(entry, again);
             }
         }
+    }
+
+    /// Shows bytes as they are, whatever they begin like.
+    pub(super) fn plain(&mut self, location: &str, depth: usize, window: Window) {
+        let entry = Entry { location, len_bytes: Some(window.len_bytes()), depth };
+        self.file(entry, Peeked::Window(window));
     }
 
     /// Shows the bytes of a container as they are.
@@ -154,6 +161,7 @@ impl Walk<'_> {
             Kind::LegacyImage => tree::open_legacy_image(self, location, depth, peeked),
             Kind::Zip => zip::open(self, location, depth, &window(peeked)?),
             Kind::Ext4 => ext4::open(self, location, depth, &window(peeked)?),
+            Kind::Disk => disk::open(self, location, depth, &window(peeked)?),
             Kind::Fat => fat::open(self, location, depth, &window(peeked)?),
             Kind::Squashfs => squashfs::open(self, location, depth, &window(peeked)?),
             Kind::DeviceTree => tree::open(self, location, depth, &window(peeked)?),

@@ -7,6 +7,7 @@ pub mod bootloader;
 pub mod cms;
 pub mod control_dtb;
 pub mod cpio;
+pub mod disk;
 pub mod fdt;
 pub mod fit;
 pub mod sw_description;

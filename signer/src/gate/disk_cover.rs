@@ -3,11 +3,13 @@
 use super::{
     Gate, Unreadable,
     cover::{CHUNK_LEN_BYTES, digest_of, is_padding},
-    disk,
-    kind::{Kind, Partition},
+    kind::Kind,
     outcome::{ProblemKind, State},
 };
-use crate::format::{ReadError, Section, Source as _};
+use crate::format::{
+    ReadError, Section, Source as _,
+    disk::{self, Partition},
+};
 
 const FIRST_LEN_BYTES: u64 = 4096;
 

@@ -1,6 +1,6 @@
 //! What a file of a deploy directory can be.
 
-use crate::format::{control_dtb::Stage, verity::Tree};
+use crate::format::{control_dtb::Stage, disk::Partition, verity::Tree};
 use std::{fmt, ops::Range};
 
 /// What a FAT file system is called.
@@ -99,15 +99,6 @@ impl fmt::Display for Compression {
             Self::Lz4 => "lz4",
         })
     }
-}
-
-/// A partition of a disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Its number, from 1.
-    pub number: usize,
-    /// Where it lies.
-    pub range: Range<u64>,
 }
 
 impl Kind {

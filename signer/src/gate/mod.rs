@@ -12,7 +12,6 @@ mod compression;
 mod contents;
 mod control;
 mod cover;
-mod disk;
 mod disk_cover;
 mod enclosed;
 mod entry;
@@ -28,7 +27,7 @@ mod trust;
 mod verdict;
 
 pub use entry::Item;
-pub use kind::{Compression, Kind, Partition};
+pub use kind::{Compression, Kind};
 pub use outcome::{ExceptionReport, FileReport, GateReport, Link, LinkState, Problem, ProblemKind, State};
 pub use recognise::recognise;
 pub use trust::{RoleTrust, Standing, Trust};

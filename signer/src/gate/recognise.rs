@@ -7,13 +7,13 @@
 
 use super::{
     compression,
-    disk::partitions,
     kind::{Compression, FAT, Kind},
 };
 use crate::content::is_fat;
 use crate::format::{
     ReadError, Section, Source,
     control_dtb::{Stage, appended},
+    disk::partitions,
     fdt::Fdt,
     verity::{Superblock, VerityError, find_appended},
 };

@@ -245,3 +245,30 @@ fn fat_with_long_names_and_scattered_files() {
     assert_eq!(seen.files.len(), 101);
     assert_eq!(seen.files["out!/many/A rather long näme with ünicode 4"], b"1\n2\n3\n4\n");
 }
+
+#[test]
+fn disks_and_what_lies_beside_their_partitions() {
+    let line = "truncate -s 8M fat; mkfs.vfat -F 16 -s 1 fat > /dev/null; mcopy -s -i fat tree/* ::
+        mksquashfs tree squashfs -quiet -no-progress -comp xz > /dev/null
+        truncate -s 32M out; echo beside | dd of=out bs=512 seek=40 conv=notrunc status=none
+        printf '%s' \"$TABLE\" | sfdisk -q out
+        dd if=fat of=out bs=1M seek=1 conv=notrunc status=none; dd if=squashfs of=out bs=1M seek=16 conv=notrunc status=none";
+    for table in ["label: dos\n2048,8M,c\n32768,,83\n", "label: gpt\n2048,8M,U\n32768,,L\n"] {
+        let line = format!("TABLE=$'{}'; {line}", table.replace('\n', "\\n"));
+        for partition in ["partition 1", "partition 2"] {
+            let tools = ["mkfs.vfat", "mcopy", "mksquashfs", "sfdisk"];
+            finds(&tools, &line, &format!("out!/{partition}!/etc/deep/noise.bin"));
+        }
+        if find_tool("sfdisk").is_some() && find_tool("mcopy").is_some() {
+            let bench = Bench::new();
+            plant(&bench);
+            shell(&bench, &line);
+            let seen = Seen::of(&bench.path("out"), Limits::default());
+            assert!(
+                seen.files.values().any(|bytes| bytes.starts_with(b"beside\n")),
+                "{:?}",
+                seen.files.keys()
+            );
+        }
+    }
+}

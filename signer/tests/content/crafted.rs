@@ -198,3 +198,22 @@ fn a_fat_file_longer_than_its_clusters_is_told() {
     let seen = Seen::of_bytes(image, Limits::default());
     assert!(!seen.obstacles.is_empty(), "{data}");
 }
+
+#[test]
+fn partitions_over_each_other_are_looked_into_once() {
+    let mut disk = vec![0; 64 * 512];
+    // Four times all that is behind the table, where the same table stands again.
+    for sector in 0..32 {
+        let at = sector * 512;
+        for entry in 0..4_u8 {
+            let at = at + 446 + usize::from(entry) * 16;
+            disk[at + 4] = 0x83;
+            disk[at + 8] = 1;
+            disk[at + 12] = 60;
+        }
+        disk[at + 510..at + 512].copy_from_slice(&[0x55, 0xaa]);
+    }
+    let seen = Seen::of_bytes(disk, Limits::default());
+    assert!(seen.obstacles.iter().any(|(_, o)| o.to_string().contains("lies over another")));
+    assert!(seen.files.len() < 200, "{}", seen.files.len());
+}

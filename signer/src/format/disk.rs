@@ -2,8 +2,7 @@
 //!
 //! Source: UEFI Specification 2.10, chapter 5.
 
-use super::kind::Partition;
-use crate::format::{ReadError, Source};
+use super::{ReadError, Source};
 use std::ops::Range;
 
 const SECTOR_LEN_BYTES: u64 = 512;
@@ -12,20 +11,44 @@ const MAX_PARTITIONS: usize = 128;
 /// The type of the one partition in the MBR of a GPT disk.
 const PROTECTIVE: u8 = 0xee;
 
+/// A partition of a disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its number, from 1.
+    pub number: usize,
+    /// Where it lies.
+    pub range: Range<u64>,
+}
+
+/// Whether the first bytes of something are a partition table with a partition in it.
+pub(crate) fn is_disk(head: &[u8]) -> bool {
+    let is_gpt = head.get(512..520) == Some(b"EFI PART");
+    let used = |e: &[u8]| e.get(4).is_some_and(|kind| *kind != 0) && le32(e, 8) > 0 && le32(e, 12) > 0;
+    entries(head).is_some_and(|entries| is_gpt || entries.into_iter().any(used))
+}
+
+/// The first byte behind the tables at the beginning of a disk.
+pub(crate) fn first_free_byte(head: &[u8]) -> u64 {
+    let sectors = if head.get(512..520) == Some(b"EFI PART") { 34 } else { 1 };
+    sectors * SECTOR_LEN_BYTES
+}
+
+/// The four entries of an MBR.
+fn entries(head: &[u8]) -> Option<Vec<&[u8]>> {
+    if head.get(510..512) != Some(&[0x55, 0xaa]) {
+        return None;
+    }
+    let entries: Vec<&[u8]> = head.get(446..510)?.chunks(16).collect();
+    entries.iter().all(|e| matches!(e.first(), Some(0 | 0x80))).then_some(entries)
+}
+
 /// The partitions of a disk, or `None` if there is no partition table. `head` is the beginning of `source`.
 ///
 /// # Errors
 ///
 /// [`ReadError`] if the disk cannot be read.
-pub(super) fn partitions(source: &dyn Source, head: &[u8]) -> Result<Option<Vec<Partition>>, ReadError> {
-    if head.get(510..512) != Some(&[0x55, 0xaa]) {
-        return Ok(None);
-    }
-    let entries: Vec<&[u8]> = head.get(446..510).map(|t| t.chunks(16).collect()).unwrap_or_default();
-    let is_entry = |e: &&[u8]| matches!(e.first(), Some(0 | 0x80));
-    if !entries.iter().all(is_entry) {
-        return Ok(None);
-    }
+pub(crate) fn partitions(source: &dyn Source, head: &[u8]) -> Result<Option<Vec<Partition>>, ReadError> {
+    let Some(entries) = entries(head) else { return Ok(None) };
     if entries.iter().any(|e| e.get(4) == Some(&PROTECTIVE)) && head.get(512..520) == Some(b"EFI PART") {
         return gpt(source, head).map(Some);
     }
@@ -67,7 +90,7 @@ fn gpt(source: &dyn Source, head: &[u8]) -> Result<Vec<Partition>, ReadError> {
 /// # Errors
 ///
 /// [`ReadError`] if the disk cannot be read.
-pub(super) fn tables(source: &dyn Source) -> Result<Vec<Range<u64>>, ReadError> {
+pub(crate) fn tables(source: &dyn Source) -> Result<Vec<Range<u64>>, ReadError> {
     const GPT_LEN_BYTES: u64 = 33 * SECTOR_LEN_BYTES;
     let mut tables = Vec::new();
     tables.push(440..SECTOR_LEN_BYTES);
