@@ -158,7 +158,7 @@ impl Error {
 fn file_hint(action: &str, path: &Path, kind: ErrorKind) -> Option<String> {
     let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded if path != "standard output" => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded if path != Path::new("standard output") => {
             Some(format!("make room in `{}`; no output was replaced", directory.display()))
         }
         ErrorKind::NotFound if action == "create" => {
