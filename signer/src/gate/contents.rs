@@ -33,8 +33,12 @@ const MAX_FOUND: usize = 200;
 /// Most obstacles that are told of one artifact.
 const MAX_OBSTACLES: usize = 20;
 
-/// Where looking ends: honest artifacts stay far below.
-const LIMITS: Limits = Limits { depth: 8, expanded_bytes: 32 << 30, entries: 4 << 20, kept_bytes: 8 << 30 };
+/// Where looking ends: honest artifacts stay far below. A fuzzer finds bombs, which must end within its patience.
+const LIMITS: Limits = if cfg!(fuzzing) {
+    Limits { depth: 4, expanded_bytes: 4 << 20, entries: 2000, kept_bytes: 4 << 20 }
+} else {
+    Limits { depth: 8, expanded_bytes: 32 << 30, entries: 4 << 20, kept_bytes: 8 << 30 }
+};
 
 impl Gate<'_> {
     /// Searches every artifact for keys that a device must not trust.
