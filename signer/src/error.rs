@@ -74,6 +74,12 @@ pub enum Error {
         /// The first failed check.
         reason: String,
     },
+    /// Told to end by a signal, before a token made what was asked for.
+    #[error("interrupted by signal {signal}")]
+    Interrupted {
+        /// Its number.
+        signal: i32,
+    },
     /// `scan` found something; the findings have been printed.
     #[error("{0}")]
     Findings(String),
@@ -112,7 +118,8 @@ impl Error {
             Self::Refused(_) => Exit::Refused,
             // A URI stands in the policy.
             Self::Key(crate::key::KeyError::Uri { .. }) => Exit::Configuration,
-            Self::Key(_) => Exit::Token,
+            // Where a process cannot end by the signal itself.
+            Self::Key(_) | Self::Interrupted { .. } => Exit::Token,
             Self::Audit(_) => Exit::File,
             Self::Agent(e) => e.exit(),
             Self::Malformed { source, .. } if source.is_read() => Exit::File,
@@ -146,7 +153,7 @@ impl Error {
             Self::Agent(e) => e.hint(),
             Self::Malformed { source, .. } => source.hint(),
             Self::File { action, path, source } => file_hint(action, path, source.kind()),
-            Self::Verification { .. } => None,
+            Self::Verification { .. } | Self::Interrupted { .. } => None,
             Self::Findings(_) => {
                 Some("what is meant to be there goes on the allow-list, see docs/scan.md".into())
             }

@@ -1,7 +1,7 @@
 //! What every command works with: settings resolved once, keys opened on demand.
 
 use super::{
-    Output,
+    Output, interrupt,
     options::{Global, TrustArgs},
     release::{self, now},
     settings::{self, Given, PolicyFile, Settings, Surroundings},
@@ -274,7 +274,9 @@ impl<'a> Context<'a> {
         if let Some(tokens) = self.release_tokens.get() {
             return Ok(tokens);
         }
-        let tokens = self.make_release_tokens()?;
+        let stop =
+            interrupt::watch().map_err(|e| Error::Internal(format!("signals cannot be caught: {e}")))?;
+        let tokens = self.make_release_tokens()?.stopped_by(stop);
         Ok(self.release_tokens.get_or_init(|| tokens))
     }
 

@@ -13,6 +13,7 @@ mod doctor;
 mod examples;
 mod fit;
 mod init;
+mod interrupt;
 mod keys;
 mod options;
 mod output;
@@ -43,6 +44,9 @@ pub fn main() -> ExitCode {
         Ok(()) => Exit::Done,
         Err(error) => {
             output.error(&error);
+            if let Error::Interrupted { signal } = error {
+                interrupt::end_by(signal);
+            }
             error.exit()
         }
     };

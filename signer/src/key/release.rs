@@ -21,7 +21,10 @@ use crate::{
 use cryptoki::slot::{Slot, TokenInfo};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -40,6 +43,31 @@ pub struct ReleaseAccess<'p> {
     pub certificates: Option<Certificates>,
 }
 
+/// Whether this process was told to end, and by which signal. Copies are one.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicI32>);
+
+impl Stop {
+    /// Notes a signal's number.
+    pub fn tell(&self, signal: i32) {
+        self.0.store(signal, Ordering::Release);
+    }
+
+    /// Whether one was noted.
+    #[must_use]
+    pub fn is_told(&self) -> bool {
+        self.check().is_err()
+    }
+
+    /// Asked before each step that is better not begun.
+    fn check(&self) -> Result<(), Error> {
+        match self.0.load(Ordering::Acquire) {
+            0 => Ok(()),
+            signal => Err(Error::Interrupted { signal }),
+        }
+    }
+}
+
 /// The release tokens of one run, each opened once and when first needed.
 ///
 /// It and its keys may be shared by threads. A token gets as many sessions as it allows when threads would wait
@@ -48,6 +76,7 @@ pub struct ReleaseTokens {
     journal: Journal,
     latches: Latches,
     state: Mutex<State>,
+    stop: Stop,
 }
 
 #[derive(Default)]
@@ -80,7 +109,13 @@ impl ReleaseTokens {
     /// Tokens whose signatures go on record in `journal`, and whose refusals of a PIN are noted in `latches`.
     #[must_use]
     pub fn new(journal: Journal, latches: Latches) -> Self {
-        Self { journal, latches, state: Mutex::default() }
+        Self { journal, latches, state: Mutex::default(), stop: Stop::default() }
+    }
+
+    /// The same; once `stop` is told, no token is logged in to, and [`Answer::answer`] signs nothing more.
+    #[must_use]
+    pub fn stopped_by(self, stop: Stop) -> Self {
+        Self { stop, ..self }
     }
 
     /// Where its signatures go on record.
@@ -109,7 +144,8 @@ impl ReleaseTokens {
         let identity = identity(*role, authorized.algorithm(), &key, token, rehearsal);
         let identity = Identity { certificate, chain, ..identity };
         let guard = self.guard(access, &open.token);
-        Ok(ReleaseKey { authorized, key, identity, journal: self.journal.clone(), guard })
+        let (journal, stop) = (self.journal.clone(), self.stop.clone());
+        Ok(ReleaseKey { authorized, key, identity, journal, guard, stop })
     }
 
     /// Looks at the key and tells everything about it; gives no leave to sign.
@@ -229,6 +265,7 @@ impl ReleaseTokens {
         if let Some(open) = state.open.get(name) {
             return if matches(uri, &open.token.facts()) { Ok(open.clone()) } else { Err(none(name, uri)) };
         }
+        self.stop.check()?;
         let (module, slot, info) = locate(access, uri)?;
         // A PIN goes to no token that the policy refuses anyway.
         access.policy.permit_token(access.role, &facts(&info))?;
@@ -301,6 +338,7 @@ pub struct ReleaseKey {
     identity: Identity,
     journal: Journal,
     guard: Guard,
+    stop: Stop,
 }
 
 impl ReleaseKey {
@@ -361,6 +399,7 @@ impl Answer for ReleaseKey {
     }
 
     fn answer(&self, request: &Request) -> Result<Signature, Error> {
+        self.stop.check()?;
         self.answer_for(request, &Requester::this_process()).map(|(signature, _)| signature)
     }
 }

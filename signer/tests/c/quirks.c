@@ -70,7 +70,7 @@ static int tries(int wrong, int right)
 }
 #endif
 
-/* `switched`: the files TOLD.pulled, TOLD.other, TOLD.hang and TOLD.refuse switch quirks on and off while a process
+/* `switched`: the files TOLD.pulled, TOLD.other, TOLD.hang, TOLD.hang-login and TOLD.refuse switch quirks on and off while a process
  * runs. */
 static int switched(const char *name)
 {
@@ -85,6 +85,8 @@ static CK_RV login(CK_SESSION_HANDLE session, CK_USER_TYPE user, unsigned char *
 	CK_RV rv;
 
 	tell("login");
+	while (switched("hang-login"))
+		usleep(20000);
 	if (switched("refuse"))
 		return CKR_PIN_INCORRECT;
 	if (user == CKU_CONTEXT_SPECIFIC && has("context-refused"))
@@ -223,6 +225,8 @@ static CK_RV sign(CK_SESSION_HANDLE session, unsigned char *data, unsigned long 
 		*len += 16;
 		return rv;
 	}
+	if (signature && switched("hang"))
+		tell("hangs");
 	while (signature && switched("hang"))
 		usleep(20000);
 	rv = real->C_Sign(session, data, data_len, signature, len);
