@@ -1,12 +1,13 @@
 //! 1,000 RSA-2048 signatures through an agent by 16 clients, against one process that has the token itself.
 //!
 //! Both check each signature and put it on record; the agent's clients check it once more. Everything lies on
-//! tmpfs, so that the disk's sync does not drown the figure.
+//! tmpfs, so that the disk's sync does not drown the figure. Then the same on the disk, by many clients and by one: records
+//! that wait for a sync are written together.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "this is a benchmark")]
 
 use hsmsign::{
-    agent::{AgentAccess, AgentKey, Statement},
+    agent::{AgentAccess, AgentKey, AgentSocket, Statement},
     audit::{Journal, Log},
     config::{Config, HostToken, PinSource},
     key::{
@@ -52,11 +53,11 @@ fn main() {
     for pair in 0..=PAIRS {
         // Alternating order; the first pair warms up.
         let (ours, theirs) = if pair % 2 == 0 {
-            let ours = through_agent(directory);
+            let ours = through_agent(directory, CLIENTS);
             (ours, direct_process(directory))
         } else {
             let theirs = direct_process(directory);
-            (through_agent(directory), theirs)
+            (through_agent(directory, CLIENTS), theirs)
         };
         if pair > 0 {
             rates.push(f64::from(SIGNATURES) / ours.as_secs_f64());
@@ -73,6 +74,52 @@ fn main() {
     if ratio < TARGET {
         println!("agent: BELOW TARGET");
     }
+    on_disk(&module);
+}
+
+/// What group commit is worth where a sync takes its time, and how many syncs it takes.
+fn on_disk(module: &Path) {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let directory = directory.path();
+    set_up(directory, module);
+    let (mut many, mut one) = (Vec::new(), Vec::new());
+    for pair in 0..=PAIRS {
+        let rate = |clients| f64::from(SIGNATURES) / through_agent(directory, clients).as_secs_f64();
+        let (by_many, by_one) = (rate(CLIENTS), rate(1));
+        if pair > 0 {
+            many.push(by_many);
+            one.push(by_one);
+        }
+    }
+    let syncs = |clients| match syncs(directory, clients) {
+        Some(count) => format!("{count} syncs"),
+        None => "syncs not counted: no strace".to_owned(),
+    };
+    println!(
+        "agent: {SIGNATURES} RSA-2048 signatures, audit log on disk: {CLIENTS} clients {:.0}/s ({}), one client {:.0}/s ({})",
+        median(many),
+        syncs(CLIENTS),
+        median(one),
+        syncs(1)
+    );
+}
+
+/// How often the agent syncs its log for all signatures of so many clients; they are not timed.
+fn syncs(directory: &Path, clients: u32) -> Option<usize> {
+    if !has("strace") {
+        return None;
+    }
+    let trace = directory.join("trace");
+    let inner = agent_command(directory);
+    let mut command = Command::new("strace");
+    command.args(["-f", "--seccomp-bpf", "-e", "trace=fdatasync", "-o"]).arg(&trace);
+    command.arg(inner.get_program()).args(inner.get_args()).current_dir(directory);
+    for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        command.env(name, value);
+    }
+    ask_agent(directory, command, clients);
+    let seen = std::fs::read_to_string(trace).unwrap();
+    Some(seen.lines().filter(|line| line.contains("fdatasync(")).count())
 }
 
 fn set_up(directory: &Path, module: &Path) {
@@ -132,28 +179,40 @@ fn policy(directory: &Path) -> ReleasePolicy {
 }
 
 /// A running agent, ended when dropped.
-struct Agent(Child);
+struct Agent {
+    child: Child,
+    /// Not the child's, if that is strace.
+    pid: rustix::process::Pid,
+}
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        let _ = rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.0),
-            rustix::process::Signal::TERM,
-        );
-        let _ = self.0.wait();
+        let _ = rustix::process::kill_process(self.pid, rustix::process::Signal::TERM);
+        let _ = self.child.wait();
     }
 }
 
-fn through_agent(directory: &Path) -> Duration {
+fn through_agent(directory: &Path, clients: u32) -> Duration {
+    ask_agent(directory, agent_command(directory), clients)
+}
+
+fn agent_command(directory: &Path) -> Command {
+    hsmsign(directory, &["agent", "--socket", directory.join("s").to_str().unwrap()])
+}
+
+/// Starts an agent and has all signatures made by `clients`; the time that these took.
+fn ask_agent(directory: &Path, mut command: Command, clients: u32) -> Duration {
     let socket = directory.join("s");
-    let mut command = hsmsign(directory, &["agent", "--socket", socket.to_str().unwrap()]);
-    let mut agent = Agent(command.stderr(Stdio::piped()).spawn().unwrap());
-    let mut stderr = BufReader::new(agent.0.stderr.take().unwrap());
+    let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(agent.stderr.take().unwrap());
     let mut line = String::new();
     while !line.contains("ready at") {
         line.clear();
         assert!(stderr.read_line(&mut line).unwrap() > 0, "the agent ended");
     }
+    let pid = AgentSocket::connect(&socket, None).unwrap().status().unwrap().pid;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let _agent = Agent { child: agent, pid };
     let policy = policy(directory);
     let statement = Statement::new("bench", &policy, &Default::default());
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
@@ -162,12 +221,12 @@ fn through_agent(directory: &Path) -> Duration {
         let access = AgentAccess { socket, policy: &policy, statement, role: Role::Fit, certificates: None };
         AgentKey::open(access, i64::try_from(now).unwrap()).unwrap()
     };
-    let keys: Vec<AgentKey> = (0..CLIENTS).map(|_| open()).collect();
+    let keys: Vec<AgentKey> = (0..clients).map(|_| open()).collect();
     let start = Instant::now();
     std::thread::scope(|scope| {
-        for (number, key) in (0..CLIENTS).zip(&keys) {
+        for (number, key) in (0..clients).zip(&keys) {
             // 16 does not divide 1,000.
-            let count = SIGNATURES / CLIENTS + u32::from(number < SIGNATURES % CLIENTS);
+            let count = SIGNATURES / clients + u32::from(number < SIGNATURES % clients);
             scope.spawn(move || sign(key, number, count));
         }
     });
