@@ -299,11 +299,10 @@ fn json_type(
     }
 }
 
-/// Each promise names tests that exist, and what `docs/security.md` calls by its path is there.
+/// Each promise names tests that exist, by file and function.
 #[test]
 fn tests_that_security_md_names_exist() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let text = std::fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
     let rows: Vec<Vec<&str>> = text
         .lines()
         .filter(|line| line.starts_with("| ") && line.as_bytes()[2].is_ascii_digit())
@@ -316,24 +315,36 @@ fn tests_that_security_md_names_exist() {
         "first a row for each invariant"
     );
     // Parts of the program that serve several invariants have rows of their own behind these.
-    for (index, row) in rows.into_iter().enumerate() {
+    for row in rows {
         assert_eq!(row.len(), 5, "promise, mechanism, test, limit: {row:?}");
         assert!(row.iter().all(|cell| !cell.is_empty()), "{row:?}");
-        assert!(row[3].contains("::") || index >= 12, "names a test: {}", row[3]);
+        let named: Vec<&str> = code_spans(row[3]).collect();
+        assert!(named.iter().any(|span| span.contains("::")), "names a test: {}", row[3]);
+        for span in named {
+            assert!(
+                is_test(span),
+                "docs/security.md names `{span}`: no test `file::function`, nor a fuzz target"
+            );
+        }
     }
-    for span in
-        text.split('`').skip(1).step_by(2).filter(|span| span.contains("tests/") || span.starts_with("src/"))
-    {
-        let (file, name) = span.split_once("::").unwrap_or((span, ""));
-        let path = [root.join("signer").join(file), root.join(file)].into_iter().find(|p| p.exists());
-        let path = path.unwrap_or_else(|| panic!("docs/security.md names `{file}`, which is not there"));
-        let defined = |file: &Path| {
-            let text = std::fs::read_to_string(file).unwrap_or_default();
-            text.contains(&format!("fn {name}(")) || text.contains(&format!("def {name}("))
-        };
-        assert!(
-            name.is_empty() || defined(&path),
-            "docs/security.md names `{span}`, which `{file}` does not hold"
-        );
+    let tried = std::fs::read_to_string(root().join("docs/security-tests.md")).unwrap();
+    for span in code_spans(&text).chain(code_spans(&tried)) {
+        let is_named = span.contains("tests/") || span.starts_with("src/");
+        assert!(!is_named || is_test(span), "no test `file::function`: `{span}`");
     }
+}
+
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// Whether `name` is a function in one of our tests, a type whose examples must not compile, or a fuzz target.
+fn is_test(name: &str) -> bool {
+    let Some((file, name)) = name.split_once("::") else {
+        return root().join("signer/fuzz/fuzz_targets").join(format!("{name}.rs")).exists();
+    };
+    let texts = [root().join("signer").join(file), root().join(file)].map(std::fs::read_to_string);
+    let Some(text) = texts.into_iter().find_map(Result::ok) else { return false };
+    let must_not_compile = text.contains(&format!("struct {name}<")) && text.contains("```compile_fail");
+    text.contains(&format!("fn {name}(")) || text.contains(&format!("def {name}(")) || must_not_compile
 }

@@ -485,5 +485,11 @@ mod tests {
             let file = File::open(&path).unwrap();
             assert_eq!(check_writers(&file, &path, "host settings").is_ok(), good, "{mode:o}");
         }
+        if rustix::process::geteuid().is_root() {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            std::os::unix::fs::chown(&path, Some(12345), None).unwrap();
+            let refused = check_writers(&File::open(&path).unwrap(), &path, "host settings").unwrap_err();
+            assert!(refused.to_string().contains("belongs to another user"), "{refused}");
+        }
     }
 }

@@ -196,6 +196,15 @@ mod tests {
             set_mode(&path, mode);
             assert!(is_unsafe(&PrivateDirectory::open(&path).unwrap_err()));
         }
+        set_mode(&path, 0o700);
+        if rustix::process::geteuid().is_root() {
+            std::fs::write(path.join("foreign"), "").unwrap();
+            for foreign in [path.join("foreign"), path.clone()] {
+                std::os::unix::fs::chown(foreign, Some(12345), None).unwrap();
+            }
+            assert!(is_unsafe(&directory.file("foreign", OFlags::RDWR).unwrap_err()));
+            assert!(is_unsafe(&PrivateDirectory::open(&path).unwrap_err()));
+        }
     }
 
     #[test]

@@ -243,6 +243,10 @@ mod tests {
         let fifo = directory.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
             .unwrap();
+        // It holds a PIN, which ends: so it is not refused for being empty, or for having no end.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        let _keeps_it = rustix::fs::open(&fifo, flags, Mode::empty()).unwrap();
+        File::options().write(true).open(&fifo).unwrap().write_all(b"1234\n").unwrap();
         for path in [link, fifo, directory.path().to_owned(), directory.path().join("missing")] {
             assert!(read(&PinSource::File(path), "t").is_err());
         }
@@ -285,6 +289,40 @@ mod tests {
             stop.store(true, Ordering::Relaxed);
             assert!(foreign.is_none());
         });
+    }
+
+    /// How often `masked`, whose bytes are turned over, stands in what this process can write: heap and stacks.
+    fn copies_in_memory(masked: &[u8]) -> usize {
+        use std::os::unix::fs::FileExt as _;
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let memory = File::open("/proc/self/mem").unwrap();
+        let mut copies = 0;
+        for line in maps.lines().filter(|line| line.contains(" rw-p ")) {
+            let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            // Wiped, as it may lie in one of the mappings itself; what stands once may be counted more often.
+            let mut bytes = Zeroizing::new(vec![0; usize::try_from(end - start).unwrap()]);
+            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+            let found = |window: &[u8]| window.iter().zip(masked).all(|(byte, masked)| *byte == !masked);
+            copies += bytes[..read].windows(masked.len()).filter(|window| found(window)).count();
+        }
+        copies
+    }
+
+    #[test]
+    fn memory_holds_a_pin_until_it_is_dropped_and_no_longer() {
+        let directory = tempfile::tempdir().unwrap();
+        // Never whole in memory but where it is looked for.
+        let masked: Vec<u8> = (0..24).map(|i| !(b'a' + i * 7 % 26)).collect();
+        let path = {
+            let bytes: Zeroizing<Vec<u8>> = Zeroizing::new(masked.iter().map(|b| !b).collect());
+            write(directory.path(), 0o600, &bytes)
+        };
+        assert_eq!(copies_in_memory(&masked), 0);
+        let pin = read(&PinSource::File(path), "t").unwrap();
+        assert_ne!(copies_in_memory(&masked), 0);
+        drop(pin);
+        assert_eq!(copies_in_memory(&masked), 0);
     }
 
     #[test]

@@ -100,3 +100,79 @@ fn a_crash_after_the_pin_was_read_leaves_no_core() {
     assert!(!dumps(&mut command, &|| fs::read_to_string(&told).unwrap_or_default().contains("login")));
     assert!(!files_with(directory, PIN).iter().any(|f| f.file_name().is_some_and(|n| n != "pin")));
 }
+
+/// Each for itself, as a core is also kept from being written where only one of them works.
+#[test]
+fn neither_a_core_nor_a_tracer_of_the_same_user_gets_at_memory() {
+    let Some(quirky) = quirky() else { return };
+    let (Some(prlimit), Some(setpriv)) = (find_tool("prlimit"), find_tool("setpriv")) else { return };
+    let bench = &quirky.token.bench;
+    quirky.token.policy("algorithm: rsa2048", "pkcs11:token=hsm;object=r", &[&quirky.rsa], "");
+    bench.write("told", "");
+    bench.write("told.hang-login", "");
+    // Root without its capabilities is as any user here.
+    let bounded = |command: &mut Command| {
+        match rustix::process::geteuid().is_root() {
+            true => command.arg(&setpriv).args(["--bounding-set", "-all", "--inh-caps", "-all"]),
+            false => command.arg("env"),
+        };
+    };
+    let unlimited = || {
+        let mut command = Command::new(&prlimit);
+        command.arg("--core=unlimited");
+        bounded(&mut command);
+        command
+            .current_dir(bench.directory())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    };
+    let reads_environ = |pid: u32| {
+        let mut reader = unlimited();
+        run(reader.arg("cat").arg(format!("/proc/{pid}/environ"))).code == 0
+    };
+    let core_limit = |pid: u32| {
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned()
+    };
+    let mut sleeper = unlimited().args(["sleep", "60"]).spawn().unwrap();
+    let inner = quirky.token.command(&[
+        "sign",
+        "blob",
+        "input",
+        "--role",
+        "fit",
+        "--format",
+        "raw",
+        "-o",
+        "signature",
+    ]);
+    let mut command = unlimited();
+    command.arg(inner.get_program()).args(inner.get_args());
+    for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
+        command.env(name, value);
+    }
+    let mut child = command.env("QUIRKS", "switched").spawn().unwrap();
+    let patience = Instant::now() + Duration::from_secs(60);
+    while !fs::read_to_string(bench.path("told")).unwrap().contains("login") {
+        assert!(Instant::now() < patience && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let seen = [&sleeper, &child].map(|process| (reads_environ(process.id()), core_limit(process.id())));
+    for process in [&mut sleeper, &mut child] {
+        process.kill().unwrap();
+        process.wait().unwrap();
+    }
+    let [(sleeper_read, sleeper_core), (read, core)] = seen;
+    if !sleeper_read || !sleeper_core.contains("unlimited") {
+        return common::skip(&format!(
+            "processes are kept apart here anyway: {sleeper_read}, {sleeper_core}"
+        ));
+    }
+    assert!(!read, "another process read its environment");
+    assert!(
+        !core.contains("unlimited") && core.split_whitespace().filter(|word| *word == "0").count() == 2,
+        "{core}"
+    );
+}
