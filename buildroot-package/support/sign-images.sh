@@ -139,7 +139,8 @@ compile_fit() {
 	# of -D is mkimage's own default. No signature is asked for here.
 	(cd "${images}" && "${mkimage}" -D "-I dts -O dtb -p 500 -i ." -f "${source}" "${out}") \
 		> "${out}.log" 2>&1 || {
-		{ grep -v '^ ' "${out}.log" || true; } >&2
+		# What is wrong stands before the list of mkimage's options
+		sed '/^Usage:/,$d; /^ /d' "${out}.log" >&2
 		fail "mkimage cannot compile '${source}'"
 	}
 }

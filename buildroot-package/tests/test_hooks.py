@@ -60,7 +60,7 @@ set -eu
 # -D DTC-OPTIONS -f SOURCE OUT; names in /incbin/ must be there, as for the real one
 shift 2
 sed -n 's,.*/incbin/("\(.*\)").*,\1,p' "$2" | while read -r name; do
-    [ -f "${name}" ] || { echo "no ${name}" >&2; exit 1; }
+    [ -f "${name}" ] || { printf 'no %s\nUsage: mkimage -l image\n   -l ==> list\nUse -T list\n' "${name}" >&2; exit 1; }
 done
 { echo "FIT of $(basename "$2")"; cat "$2"; } > "$3"
 """
@@ -276,6 +276,14 @@ class BadInput(Hooks):
     def test_missing_device_tree(self):
         self.refused("'other.dtb' is not in the images directory", "BR2_HSMSIGN_FIT_DTBS",
                      FIT_DTBS="board.dtb other.dtb")
+
+    def test_missing_incbin_in_a_users_its(self):
+        its = self.dir / "own.its"
+        its.write_text('data = /incbin/("nix.dtb");\n')
+        done = self.refused("no nix.dtb", "cannot compile", FIT="its", FIT_ITS=its)
+        # mkimage's list of options would hide what is wrong
+        for word in ("Usage", "==>", "Use -T"):
+            self.assertNotIn(word, done.stderr)
 
     def test_missing_kernel(self):
         (self.images / "Image").unlink()
