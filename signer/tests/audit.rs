@@ -6,7 +6,7 @@
 mod common;
 
 use common::{
-    Outcome, find_tool,
+    Outcome, SIGN, find_tool,
     quirky::{Quirky, quirky},
     run, skip,
     token::PIN,
@@ -228,17 +228,7 @@ fn no_record_no_signature() {
     sign(&quirky).exits(0);
     let inject = |what: &str| {
         let _ = fs::remove_file(quirky.token.bench.path("signature"));
-        let inner = quirky.token.command(&[
-            "sign",
-            "blob",
-            "input",
-            "--role",
-            "fit",
-            "--format",
-            "raw",
-            "-o",
-            "signature",
-        ]);
+        let inner = quirky.token.command(&SIGN);
         let mut command = std::process::Command::new(&strace);
         command.args([
             "-f",

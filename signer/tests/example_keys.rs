@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    Bench, find_softhsm, find_tool,
+    Bench, SIGN, find_softhsm, find_tool,
     token::{TestToken, set_mode},
 };
 use std::fmt::Write as _;
@@ -72,7 +72,7 @@ fn dev_warns_of_an_example_key_and_release_trusts_none() {
     }
     let bench = Bench::new();
     bench.write("input", "what is signed");
-    bench.hsmsign(&["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"]).exits(0);
+    bench.hsmsign(&SIGN).exits(0);
     bench.write("mcuboot.pem", MCUBOOT);
     let verify = [
         "verify",
@@ -193,8 +193,7 @@ fn dev_mode_tells_of_a_release_pin_that_release_mode_will_refuse() {
          [\"{MCUBOOT_FINGERPRINT}\"] }}\n"
     );
     bench.write("hsmsign.yaml", policy);
-    let sign = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
-    bench.hsmsign(&sign).exits(0).says("pins a public example key").says("root-ec-p256");
+    bench.hsmsign(&SIGN).exits(0).says("pins a public example key").says("root-ec-p256");
     let doctor = bench.hsmsign(&["doctor"]).exits(0);
     assert!(doctor.stdout.contains("warn example keys"), "{}", doctor.stdout);
 }

@@ -4,7 +4,10 @@
 
 mod common;
 
-use common::quirky::{Quirky, quirky};
+use common::{
+    SIGN,
+    quirky::{Quirky, quirky},
+};
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     fs::{self, File},
@@ -28,8 +31,7 @@ impl Hanging {
         let bench = &quirky.token.bench;
         let _ = fs::remove_file(bench.path("told"));
         bench.write(&format!("told.{hangs}"), "");
-        let arguments = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
-        let mut command = wrap(quirky.token.command(&arguments));
+        let mut command = wrap(quirky.token.command(&SIGN));
         command.env("QUIRKS", "switched").stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(File::create(bench.path("stderr")).unwrap());
         let child = command.spawn().unwrap();

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{
-    Outcome, find_tool,
+    Outcome, SIGN, find_tool,
     quirky::{Quirky, quirky},
     run,
     token::{PIN, TestToken, set_mode},
@@ -17,8 +17,6 @@ use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
-
-const SIGN: [&str; 9] = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
 
 /// The quirky token with key `r` in the policy, and a wrong PIN.
 fn with_wrong_pin() -> Option<Quirky> {

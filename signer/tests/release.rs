@@ -5,7 +5,7 @@
 mod common;
 
 use common::{
-    find_tool,
+    SIGN, find_tool,
     token::{PIN, TestToken, set_mode},
 };
 use openssl::{
@@ -53,8 +53,7 @@ fn signed_nothing(token: &TestToken) {
 fn a_rehearsal_signs_and_says_so_each_time() {
     let Some((token, pin)) = token() else { return };
     for quiet in [&[][..], &["-q"]] {
-        let arguments = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
-        token.hsmsign(&[quiet, &arguments].concat()).exits(0).says("REHEARSAL").says("SoftHSM v2");
+        token.hsmsign(&[quiet, &SIGN[..]].concat()).exits(0).says("REHEARSAL").says("SoftHSM v2");
     }
     let Some(openssl) = find_tool("openssl") else { return };
     token.bench.tool(&openssl, &["dgst", "-sha256", "-verify", "k.pem", "-signature", "signature", "input"]);
@@ -268,7 +267,7 @@ fn a_pin_comes_through_a_descriptor_or_a_credential() {
     let program = token.command(&[]).get_program().to_owned();
     shell.args(["-c", "exec 3< pin; exec \"$0\" \"$@\""]).arg(program);
     shell.args(["--mode", "release", "--host-config", "host.yaml"]);
-    shell.args(["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"]);
+    shell.args(SIGN);
     shell.current_dir(token.bench.directory()).envs(token.environment.clone());
     assert!(shell.status().unwrap().success());
     fs::remove_file(token.bench.path("signature")).unwrap();
@@ -278,8 +277,7 @@ fn a_pin_comes_through_a_descriptor_or_a_credential() {
     token.sign().exits(5).says("CREDENTIALS_DIRECTORY");
     fs::create_dir(token.bench.path("credentials")).unwrap();
     fs::rename(&pin, token.bench.path("credentials/boot")).unwrap();
-    let mut command =
-        token.command(&["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"]);
+    let mut command = token.command(&SIGN);
     command.env("CREDENTIALS_DIRECTORY", token.bench.path("credentials"));
     assert!(command.status().unwrap().success());
 }
@@ -306,8 +304,7 @@ fn a_pin_typed_on_a_terminal_is_taken_and_not_echoed() {
     let Some(script) = find_tool("script") else { return };
     let file = format!("{{ file: {} }}", token.bench.path("pin").display());
     change(&token, "host.yaml", &file, "prompt");
-    let inner =
-        token.command(&["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"]);
+    let inner = token.command(&SIGN);
     let words: Vec<_> = std::iter::once(inner.get_program()).chain(inner.get_args()).collect();
     let line: Vec<_> = words.iter().map(|w| format!("'{}'", w.to_str().unwrap())).collect();
     let mut command = Command::new(script);

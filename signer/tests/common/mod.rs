@@ -18,6 +18,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+/// The plainest signature: of the file `input`, into the file `signature`.
+pub const SIGN: [&str; 9] = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
+
 /// A directory of its own in which programs run, with a dev token of its own.
 pub struct Bench {
     directory: tempfile::TempDir,

@@ -1,6 +1,6 @@
 //! A token behind a module that plays the quirks of other people's tokens (`tests/c/quirks.c`).
 
-use super::{Outcome, find_tool, run, skip, token::TestToken};
+use super::{Outcome, SIGN, find_tool, run, skip, token::TestToken};
 use std::{fs, path::Path};
 
 /// A token behind the quirky module, with an RSA key `r` and an EC key `e`.
@@ -43,8 +43,7 @@ impl Quirky {
     pub fn sign(&self, quirks: &str) -> Outcome {
         let _ = fs::remove_file(self.token.bench.path("signature"));
         let _ = fs::remove_file(self.token.bench.path("told"));
-        let arguments = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
-        run(self.token.command(&arguments).env("QUIRKS", quirks))
+        run(self.token.command(&SIGN).env("QUIRKS", quirks))
     }
 
     pub fn rsa(&self, quirks: &str) -> Outcome {

@@ -1,6 +1,6 @@
 //! PKCS#11 tokens for tests, each in a directory of its own, set up with other people's tools.
 
-use super::{Bench, Outcome, find_softhsm, find_tool, run, skip};
+use super::{Bench, Outcome, SIGN, find_softhsm, find_tool, run, skip};
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -201,7 +201,7 @@ impl TestToken {
 
     /// Signs `input` with role `fit` into `signature`.
     pub fn sign(&self) -> Outcome {
-        self.hsmsign(&["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"])
+        self.hsmsign(&SIGN)
     }
 }
 

@@ -7,7 +7,7 @@ mod common;
 mod interrupted;
 mod isolation;
 mod planted;
-use common::{Bench, Outcome, find_softhsm, find_tool};
+use common::{Bench, Outcome, SIGN, find_softhsm, find_tool};
 use std::{
     collections::BTreeSet,
     fs,
@@ -16,8 +16,6 @@ use std::{
     process::{Command, Stdio},
     time::Duration,
 };
-
-const SIGN: [&str; 9] = ["sign", "blob", "input", "--role", "fit", "--format", "raw", "-o", "signature"];
 
 fn bench() -> Bench {
     let bench = Bench::new();

@@ -9,7 +9,7 @@ mod common;
 mod everywhere;
 mod factory;
 
-use common::{Bench, find_tool, quirky::quirky, run, token::PIN, token::set_mode};
+use common::{Bench, SIGN, find_tool, quirky::quirky, run, token::PIN, token::set_mode};
 use factory::{factory, files_with};
 use std::{
     fs,
@@ -76,17 +76,7 @@ fn a_crash_after_the_pin_was_read_leaves_no_core() {
         eprintln!("SKIPPED: this machine writes no cores");
         return;
     }
-    let inner = quirky.token.command(&[
-        "sign",
-        "blob",
-        "input",
-        "--role",
-        "fit",
-        "--format",
-        "raw",
-        "-o",
-        "signature",
-    ]);
+    let inner = quirky.token.command(&SIGN);
     let mut command = Command::new(&prlimit);
     command.arg("--core=unlimited").arg(inner.get_program()).args(inner.get_args()).current_dir(directory);
     for (name, value) in inner.get_envs() {
@@ -137,17 +127,7 @@ fn neither_a_core_nor_a_tracer_of_the_same_user_gets_at_memory() {
         limits.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned()
     };
     let mut sleeper = unlimited().args(["sleep", "60"]).spawn().unwrap();
-    let inner = quirky.token.command(&[
-        "sign",
-        "blob",
-        "input",
-        "--role",
-        "fit",
-        "--format",
-        "raw",
-        "-o",
-        "signature",
-    ]);
+    let inner = quirky.token.command(&SIGN);
     let mut command = unlimited();
     command.arg(inner.get_program()).args(inner.get_args());
     for (name, value) in inner.get_envs().filter_map(|(name, value)| Some((name, value?))) {
