@@ -50,6 +50,9 @@ _CHOICES = {
     },
 }
 
+# Of these, the ones to which wrynose's kernel-fit-image.bbclass gives another's value unless the user does.
+_DEFAULTS = {"FIT_KERNEL_SIGN_KEYDIR": "UBOOT_SIGN_KEYDIR", "FIT_KERNEL_SIGN_KEYNAME": "UBOOT_SIGN_KEYNAME"}
+
 # What no hash tree can be put under, or what is no file system.
 _UNSUITABLE = ("tar", "cpio", "jffs2", "ubi", "ubifs", "wic", "iso", "container", "oci", "live", "hddimg")
 _OTHER_VERITY_CLASSES = ("dm-verity-img",)
@@ -66,7 +69,14 @@ def classes(hooks, inherits):
 
 def overruled(hook, value):
     """The user's settings that have no effect while the hook is active; `value(name)` tells each as it was before."""
-    return ['%s = "%s"' % (name, value(name)) for name, none in _CHOICES[hook].items() if (value(name) or none) != none]
+
+    def chosen(name, none):
+        found = value(name) or none
+        other = _DEFAULTS.get(name)
+        # bitbake leaves a reference to a variable that is not set as it stands.
+        return found != none and not (other and found in (value(other), "${%s}" % other))
+
+    return ['%s = "%s"' % (name, value(name)) for name, none in _CHOICES[hook].items() if chosen(name, none)]
 
 
 def who_wins(recipe, mode, hook, settings):

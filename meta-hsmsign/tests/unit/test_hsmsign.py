@@ -286,6 +286,11 @@ class Overruled(unittest.TestCase):
         values = {"UBOOT_SIGN_KEYDIR": "/keys", "FIT_GENERATE_KEYS": "0", "FIT_SIGN_INDIVIDUAL": "1", "SWUPDATE_SIGNING": ""}
         self.assertEqual(hooks.overruled("uboot", values.get), ['UBOOT_SIGN_KEYDIR = "/keys"', 'FIT_SIGN_INDIVIDUAL = "1"'])
         self.assertEqual(hooks.overruled("swupdate", values.get), [])
+        # kernel-fit-image.bbclass's defaults are nobody's choice, whether what they name is set or not.
+        values = {"FIT_KERNEL_SIGN_KEYDIR": "${UBOOT_SIGN_KEYDIR}", "FIT_KERNEL_SIGN_KEYNAME": "${UBOOT_SIGN_KEYNAME}"}
+        self.assertEqual(hooks.overruled("fit", values.get), [])
+        values = {"UBOOT_SIGN_KEYDIR": "/keys", "FIT_KERNEL_SIGN_KEYDIR": "/keys", "FIT_KERNEL_SIGN_KEYNAME": "own"}
+        self.assertEqual(hooks.overruled("fit", values.get), ['UBOOT_SIGN_KEYDIR = "/keys"', 'FIT_KERNEL_SIGN_KEYNAME = "own"'])
         text = hooks.who_wins("u-boot", "dev", "uboot", hooks.overruled("uboot", values.get))
         for words in ('HSMSIGN_MODE = "dev" wins over UBOOT_SIGN_KEYDIR = "/keys"', 'HSMSIGN_HOOKS:remove = "uboot"'):
             self.assertIn(words, text)
