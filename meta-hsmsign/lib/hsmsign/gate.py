@@ -6,10 +6,13 @@ Tested without bitbake; the class hsmsign-hooks calls it.
 """
 
 import os
+import re
 import subprocess
 
 # Longer reports are in the log, whose name the message tells.
 _SHOWN_LINES = 40
+# What begins a part of the gate's report that does not say why it refuses; indented lines belong to it.
+_GOOD = re.compile(r"(covered|signed|ok|warn|excepted)\s|\d+ files are no artifacts:|a release gate would refuse:")
 
 
 def tool(binary, sysroots):
@@ -49,6 +52,19 @@ def message(name, place, code, report, error, log):
     """What a check found: the lines of its report that say why, or all of it if it is short."""
     lines = report.strip().splitlines()
     if len(lines) > _SHOWN_LINES:
+        lines = _without_good(lines)
+    if len(lines) > _SHOWN_LINES:
         lines = lines[:_SHOWN_LINES] + ["…"]
     text = "%s of %s: " % (name, place) + ("it must not ship" if code == 7 else "not done (exit code %d)" % code)
     return "\n".join([text, *lines, *error.strip().splitlines(), "All of it: %s" % log])
+
+
+def _without_good(lines):
+    """The lines but the parts that say what is in order."""
+    kept, good = [], False
+    for line in lines:
+        if not line.startswith(" "):
+            good = bool(_GOOD.match(line))
+        if not good and (line or kept and kept[-1]):
+            kept.append(line)
+    return kept

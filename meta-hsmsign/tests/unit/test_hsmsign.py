@@ -340,6 +340,14 @@ class Gate(Scratch):
         text = gate.message("release gate", "d", 7, "line\n" * 1000, "", "l")
         self.assertLess(len(text.splitlines()), 50)
         self.assertIn("…", text)
+        # In a product's directory what is wrong stands behind dozens of good files.
+        report = "covered   a.dtb  device tree\n          also called b.dtb\n" * 100 + (
+            "FAIL      rootfs.squashfs  unsigned\n          also called x.squashfs\nwarn      u-boot.bin\n          warning: it\n\n"
+            "2 files are no artifacts:\n          a.its\n\nchain of trust:\n  └─ MISSING ?\n\nREFUSED: 1 refused\n")
+        text = gate.message("release gate", "d", 7, report, "error: no", "l")
+        self.assertEqual(text.splitlines()[1:], [
+            "FAIL      rootfs.squashfs  unsigned", "          also called x.squashfs", "", "chain of trust:", "  └─ MISSING ?", "",
+            "REFUSED: 1 refused", "error: no", "All of it: l"])
 
 
 class Device(Scratch):
