@@ -76,11 +76,13 @@ python hsmsign_gate() {
     program, sysroot = hsmsign.gate.tool(d.getVar('HSMSIGN_BINARY'), sysroots)
     if program:
         call = hsmsign.command.call({name: d.getVar(name) for name in hsmsign.settings.VARIABLES}, '%s/usr/lib' % sysroot, program)
-        bad = hsmsign.gate.run(hsmsign.gate.commands(call, images, d.getVar('DEPLOY_DIR_SRC') or d.expand('${DEPLOY_DIR}/sources')), d.expand('${LOG_DIR}/hsmsign-gate.log'))
+        bad, warnings = hsmsign.gate.run(hsmsign.gate.commands(call, images, d.getVar('DEPLOY_DIR_SRC') or d.expand('${DEPLOY_DIR}/sources')), d.expand('${LOG_DIR}/hsmsign-gate.log'))
     else:
-        bad = ['release gate: hsmsign-native is in none of %s; build it: bitbake hsmsign-native' % ' '.join(sysroots)]
+        bad, warnings = ['release gate: hsmsign-native is in none of %s; build it: bitbake hsmsign-native' % ' '.join(sysroots)], []
     for text in bad:
         (bb.error if release else bb.warn)(text)
+    for text in warnings:
+        bb.warn(text)
     if signed and not bad:
         os.unlink(record)
 }

@@ -13,6 +13,8 @@ import subprocess
 _SHOWN_LINES = 40
 # What begins a part of the gate's report that does not say why it refuses; indented lines belong to it.
 _GOOD = re.compile(r"(covered|signed|ok|warn|excepted)\s|\d+ files are no artifacts:|a release gate would refuse:")
+# What the tool says on standard error while it goes on.
+_WARNING = "warning: "
 
 
 def tool(binary, sysroots):
@@ -33,8 +35,11 @@ def commands(call, images, archives):
 
 
 def run(checks, log):
-    """Runs the checks, writes all they say to the file `log`, returns one message for each that did not pass."""
-    bad = []
+    """Runs the checks and writes all they say to the file `log`.
+
+    Returns one message for each that did not pass, and what those that passed warn of: that it was a rehearsal.
+    """
+    bad, warnings = [], []
     os.makedirs(os.path.dirname(log), exist_ok=True)
     # At the same time: the user waits for them, and each reads the largest file on one core.
     running = [(name, command, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -45,7 +50,9 @@ def run(checks, log):
             file.write("%s\n%s%s\n" % (" ".join(command), report, error))
             if process.returncode != 0:
                 bad.append(message(name, command[-1], process.returncode, report, error, log))
-    return bad
+            else:
+                warnings += ["%s: %s" % (name, line[len(_WARNING):]) for line in error.splitlines() if line.startswith(_WARNING)]
+    return bad, warnings
 
 
 def message(name, place, code, report, error, log):

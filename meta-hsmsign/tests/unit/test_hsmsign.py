@@ -322,17 +322,23 @@ class Gate(Scratch):
     def test_findings_are_one_message_and_all_of_it_is_in_the_log(self):
         tool = self.script("echo FAIL u-boot.bin: unsigned; echo error: no >&2; [ $1 = ok ] || exit $1\n")
         log = str(self.path / "log/gate.log")
-        bad = gate.run([("release gate", [tool, "7"]), ("leak scan", [tool, "ok"]), ("leak scan", [tool, "5"])], log)
+        bad, _ = gate.run([("release gate", [tool, "7"]), ("leak scan", [tool, "ok"]), ("leak scan", [tool, "5"])], log)
         self.assertEqual(len(bad), 2)
         self.assertIn("must not ship", bad[0])
         self.assertIn("FAIL u-boot.bin: unsigned", bad[0])
         self.assertIn("exit code 5", bad[1])
         self.assertEqual(pathlib.Path(log).read_text().count("FAIL u-boot.bin"), 3)
 
+    def test_a_rehearsal_that_passes_is_told(self):
+        tool = self.script("echo warning: REHEARSAL: nothing here may ship >&2; exit $1\n")
+        bad, warnings = gate.run([("release gate", [tool, "0"]), ("leak scan", [tool, "7"])], str(self.path / "gate.log"))
+        self.assertEqual(warnings, ["release gate: REHEARSAL: nothing here may ship"])
+        self.assertEqual(len(bad), 1)
+
     def test_checks_run_at_the_same_time_and_a_full_pipe_stops_none(self):
         tool = self.script("cd %s; : > $1; seq 1 50000; for i in `seq 1 300`; do [ ! -e $2 ] || exit 7; sleep 0.1; done; exit 1\n" % self.path)
         log = str(self.path / "gate.log")
-        bad = gate.run([("release gate", [tool, "one", "two"]), ("leak scan", [tool, "two", "one"])], log)
+        bad, _ = gate.run([("release gate", [tool, "one", "two"]), ("leak scan", [tool, "two", "one"])], log)
         self.assertEqual([("must not ship" in text) for text in bad], [True, True])
         self.assertEqual(pathlib.Path(log).read_text().count("\n50000\n"), 2)
 
