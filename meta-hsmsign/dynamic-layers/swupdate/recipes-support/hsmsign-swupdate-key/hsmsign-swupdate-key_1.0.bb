@@ -8,7 +8,8 @@ LIC_FILES_CHKSUM = "file://${LAYERDIR_hsmsign}/LICENSE;md5=f0163e9786ce59bc29ebb
 
 SRC_URI = "file://50-hsmsign.sh"
 
-inherit allarch
+# Not allarch: swupdate.sh looks in ${libdir}, which some machines call lib64.
+INHIBIT_DEFAULT_DEPS = "1"
 
 # scarthgap has no UNPACKDIR.
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
