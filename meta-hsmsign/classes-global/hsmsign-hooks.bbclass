@@ -95,5 +95,9 @@ python hsmsign_signed() {
 }
 hsmsign_signed[vardepsexclude] = "HSMSIGN_RECORD STAGING_DIR_NATIVE"
 
+# A tool of the build is nothing that a device boots, and insane.bbclass warns (native-last) of any class behind native.
+def hsmsign_recipe_class(d):
+    return '' if any(bb.data.inherits_class(name, d) for name in ('native', 'nativesdk')) else 'hsmsign-recipe'
+
 # Deferred, since it depends on what the recipe and its appends have inherited.
-inherit_defer ${@'hsmsign-recipe'}
+inherit_defer ${@hsmsign_recipe_class(d)}

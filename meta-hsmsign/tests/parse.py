@@ -72,6 +72,14 @@ def main():
                 assert ("lockfiles" in flags) == (mode == "release"), flags
         # Without host settings the agent is asked, and has a queue of its own.
         assert parse("hsmsign", "release", scratch, "").getVar("HSMSIGN_AGENT") == "/run/hsmsign/agent.sock"
+        # Behind native.bbclass insane.bbclass allows no other class.
+        for inherited, ours in (("native", ""), ("nativesdk", ""), ("image", "hsmsign-recipe")):
+            d = datastore("dev", scratch)
+            bb.parse.handle(str(LAYER / "classes-global/hsmsign-hooks.bbclass"), d, True)
+            d.setVar("__inherit_cache", ["/layer/classes-recipe/%s.bbclass" % inherited])
+            deferred = [entry[0] if isinstance(entry, tuple) else entry for entry in d.getVar("__BBDEFINHERITS", False)]
+            found = [d.expand(entry) for entry in deferred]
+            assert found == [ours], (inherited, deferred, found)
     print("%d classes parsed" % count)
 
 
