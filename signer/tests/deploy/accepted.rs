@@ -172,6 +172,26 @@ fn a_detached_signature_covers_any_file() {
 }
 
 #[test]
+fn a_detached_signature_covers_text_and_archives_too() {
+    let Some(deploy) = Deploy::dev() else { return };
+    deploy.write("own.txt", b"what a recipe of the product made\n");
+    deploy.write("own.zip", b"PK\x03\x04 and so on\0");
+    deploy.sh("ln -s own.txt deploy/latest.txt");
+    let sign = ["sign", "blob", "--role", "update", "--format", "cms"];
+    for (file, signature) in [("own.txt", "latest.txt.p7s"), ("own.zip", "own.zip.sig")] {
+        let (file, signature) = (format!("deploy/{file}"), format!("deploy/{signature}"));
+        deploy.bench.hsmsign(&[&sign[..], &[file.as_str(), "-o", signature.as_str()]].concat()).exits(0);
+    }
+    deploy
+        .gate(&[])
+        .exits(0)
+        .says("signed by a trusted key of role update: latest.txt.p7s")
+        .says("signed by a trusted key of role update: own.zip.sig");
+    deploy.write("own.txt", b"what somebody else made\n");
+    deploy.refuses("no trusted key made this signature of own.txt");
+}
+
+#[test]
 fn directories_may_hold_more_files_than_a_process_may_open_at_once() {
     let Some(deploy) = Deploy::dev() else { return };
     deploy.sh(

@@ -9,7 +9,7 @@ use crate::{
 };
 use rustix::process::{Resource, Rlimit};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -80,7 +80,24 @@ pub(super) fn walk(directory: &Path) -> Result<Vec<Found>, Error> {
     for (path, name) in links {
         follow(&root, &path, name, &mut files);
     }
+    open_signed(&mut files)?;
     Ok(files.into_values().collect())
+}
+
+/// Text and archives are not kept open, since nothing judges them, unless a detached signature is of their bytes.
+fn open_signed(files: &mut BTreeMap<PathBuf, Found>) -> Result<(), Error> {
+    let signatures = files.values().filter(|found| found.kind == Kind::Signature);
+    let signed: BTreeSet<String> =
+        signatures.filter_map(|found| Some(found.path.rsplit_once('.')?.0.to_owned())).collect();
+    for (path, found) in files.iter_mut() {
+        let named = signed.contains(&found.path) || found.aliases.iter().any(|alias| signed.contains(alias));
+        // What was found through a link stays closed.
+        let is_file = || path.symlink_metadata().is_ok_and(|m| m.is_file());
+        if named && found.source.is_none() && is_file() {
+            found.source = Some(Arc::new(FileSource::open(path)?));
+        }
+    }
+    Ok(())
 }
 
 /// Every artifact stays open until it is judged; a directory may hold more than the usual limit of 1024.
