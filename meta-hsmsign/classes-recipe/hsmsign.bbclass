@@ -3,13 +3,17 @@
 # The hooks inherit it where it is needed. A recipe with an artifact of its own may do so as well, while a mode is set:
 #
 #   inherit ${@'hsmsign' if d.getVar('HSMSIGN_MODE') in ('dev', 'release') else ''}
-#   python do_deploy:append() {
-#       hsmsign_run(d, ['sign', 'blob', src, '--role', 'update', '--format', 'cms', '-o', src + '.sig'])
+#   python acme_sign() {
+#       src = d.expand('${DEPLOYDIR}/acme.bin')
+#       hsmsign_run(d, ['sign', 'blob', src, '--role', 'update', '--format', 'cms', '-o', src + '.p7s'])
 #   }
 #   python () {
 #       if d.getVar('HSMSIGN_MODE') in ('dev', 'release'):
 #           hsmsign_task(d, 'do_deploy')
+#           d.prependVarFlag('do_deploy', 'postfuncs', 'acme_sign ')
 #   }
+#
+# Prepended, since sstate's own postfunc takes away what lies in DEPLOYDIR. The release gate knows FILE.p7s as FILE's signature.
 
 HSMSIGN_CALL = "${@hsmsign_call(d)}"
 HSMSIGN_CALL[doc] = "hsmsign with its global options, quoted for a shell. Made by the layer; in no hash."
