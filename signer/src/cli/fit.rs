@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     audit::Head,
+    config::UpdateFormat,
     crypto::PublicKey,
     error::Error,
     format::{
@@ -227,13 +228,23 @@ fn stage_trust(context: &Context<'_>, signer: &dyn Answer, parts: &FitParts) -> 
         trust.rootfs = Some(StageTrust::describe_rootfs(&rootfs));
     }
     if let Some(path) = &parts.update_certificate {
-        trust.update_certificate = Some(certificates_pem(path)?);
+        let (pem, has_root) = certificates_pem(path)?;
+        let format = context.role_settings(Role::Update).update_format;
+        if !has_root && matches!(format, None | Some(UpdateFormat::Cms)) {
+            context.output.warn(format_args!(
+                "`{}` holds no self-signed certificate, and swupdate trusts no other: a device that gives it to \
+                 `swupdate -k` refuses every bundle; name the issuers in the policy (`release: keys: update: chain`), \
+                 up to the root, and take what `hsmsign keys certificate --role update` writes",
+                path.display()
+            ));
+        }
+        trust.update_certificate = Some(pem);
     }
     Ok(trust)
 }
 
-/// The certificates of a file, PEM, and nothing else that the file may hold.
-fn certificates_pem(path: &Path) -> Result<Vec<u8>, Error> {
+/// The certificates of a file, PEM, and nothing else that the file may hold; and whether one issued itself.
+fn certificates_pem(path: &Path) -> Result<(Vec<u8>, bool), Error> {
     let usage = |reason: String| Error::Usage {
         message: format!("`{}` holds no certificate: {reason}", path.display()),
         hint: Some("`hsmsign keys certificate --role update -o FILE` writes the right one".into()),
@@ -243,13 +254,14 @@ fn certificates_pem(path: &Path) -> Result<Vec<u8>, Error> {
     if certificates.is_empty() {
         return Err(usage("it is empty".into()));
     }
+    let has_root = certificates.iter().any(|der| certificate::is_self_issued(der));
     let mut pem = String::new();
     for der in certificates {
         let certificate =
             <x509_cert::Certificate as der::Decode>::from_der(&der).map_err(|e| usage(e.to_string()))?;
         pem.push_str(&certificate.to_pem(LineEnding::LF).map_err(|e| usage(e.to_string()))?);
     }
-    Ok(pem.into_bytes())
+    Ok((pem.into_bytes(), has_root))
 }
 
 /// The time that reproducible builds agree on (<https://reproducible-builds.org/specs/source-date-epoch/>).

@@ -8,10 +8,11 @@ use super::{
 use crate::{
     format::{
         control_dtb::Stage,
-        swu::{self, Trusted},
+        swu::{self, Form, Trusted},
         verity::Description,
     },
-    report::Report,
+    key::certificate::is_self_issued,
+    report::{Report, Verdict},
     vocabulary::Role,
 };
 
@@ -159,6 +160,7 @@ impl Gate<'_> {
             self.fits.iter().filter(|f| f.role == Role::Fit && self.is_top(f.entry)).cloned().collect();
         let mut anchored = Vec::new();
         let mut broken = Vec::new();
+        let mut rootless = Vec::new();
         for fit in &fits {
             let from = self.path(fit.entry);
             let pems =
@@ -177,7 +179,7 @@ impl Gate<'_> {
                     let to = self.path(facts.entry);
                     let chain: Vec<Vec<u8>> =
                         certificates.iter().filter_map(|c| c.certificate.clone()).collect();
-                    let accepts = certificates.iter().any(|found| {
+                    let accepts = certificates.iter().find_map(|found| {
                         let trusted = Trusted {
                             public_key: &found.key,
                             certificate: found.certificate.as_deref(),
@@ -192,9 +194,12 @@ impl Gate<'_> {
                             self.trust.at,
                             &mut scratch,
                         );
-                        form.is_ok_and(|form| form.is_some())
+                        form.ok().flatten()
                     });
-                    if accepts {
+                    if let Some(form) = accepts {
+                        if form == Form::Cms && !chain.iter().any(|c| is_self_issued(c)) {
+                            rootless.push((fit.entry, place.clone()));
+                        }
                         let detail = format!("that of {place} accepts its signature");
                         anchored.push((from.clone(), Some(to), LinkState::Holds, detail));
                     } else {
@@ -215,6 +220,17 @@ impl Gate<'_> {
                 let detail = "no FIT with an update certificate is in the directory";
                 let to = self.path(facts.entry);
                 anchored.push((String::new(), Some(to), LinkState::Missing, detail.to_owned()));
+            }
+        }
+        for (entry, place) in rootless {
+            if let Some(entry) = self.entries.get_mut(entry) {
+                let detail = "holds no self-signed certificate: swupdate trusts no other, and refuses the bundle \
+                              (`hsmsign keys certificate --role update` writes the policy's `chain` behind the certificate)";
+                entry.report.add(
+                    format!("{place}:/firmware/hsmsign update-certificate"),
+                    Verdict::Warn,
+                    detail,
+                );
             }
         }
         for (from, to, state, detail) in anchored {

@@ -180,7 +180,8 @@ impl Gate<'_> {
                 _ => {}
             },
             Standing::Issuer(of) => {
-                if let Some(role) = role.filter(|role| *role != of) {
+                if let Some(role) = role.filter(|role| !of.contains(role)) {
+                    let of = names(&of);
                     let detail = format!("{named}: it issues certificates of role {of}, not of role {role}");
                     self.problem(index, ProblemKind::UnknownKey, Some(place.into()), detail);
                 }

@@ -47,8 +47,8 @@ pub enum Standing {
     Example(String),
     /// It may sign for these roles.
     Trusted(Vec<Role>),
-    /// It issued certificates of that role.
-    Issuer(Role),
+    /// It issued certificates of these roles.
+    Issuer(Vec<Role>),
     /// It is for development, and not trusted.
     Development(String),
     /// Nothing.
@@ -76,7 +76,8 @@ impl Trust {
             return Standing::Development("its certificate says so".into());
         }
         let issued = |role: &Role| self.roles.get(role).is_some_and(|r| r.issuers.contains(der));
-        Role::ALL.into_iter().find(issued).map_or(Standing::Unknown, Standing::Issuer)
+        let roles: Vec<Role> = Role::ALL.into_iter().filter(issued).collect();
+        if roles.is_empty() { Standing::Unknown } else { Standing::Issuer(roles) }
     }
 
     /// Whether a key may sign for `role`.

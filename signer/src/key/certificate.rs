@@ -172,6 +172,12 @@ pub fn subject(der: &[u8]) -> Option<String> {
     Certificate::from_der(der).ok().map(|certificate| certificate.tbs_certificate.subject.to_string())
 }
 
+/// Whether a certificate (DER) names itself as its issuer, as a root does. Its signature is not looked at.
+#[must_use]
+pub fn is_self_issued(der: &[u8]) -> bool {
+    Certificate::from_der(der).is_ok_and(|c| c.tbs_certificate.subject == c.tbs_certificate.issuer)
+}
+
 /// PEM of a certificate, DER.
 ///
 /// # Errors

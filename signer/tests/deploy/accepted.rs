@@ -109,12 +109,15 @@ fn other_makers_tools_say_the_same_of_the_directory() {
         assert_ne!(accepts("openssl", bench, &smime), Some(false), "{image}");
     }
     std::fs::create_dir(bench.path("tmp")).unwrap();
+    // With what the FIT carries for it, and with the certificate that signed, which another one issued
     if let Some(swupdate) = crate::common::find_tool("swupdate") {
-        let mut command = std::process::Command::new(swupdate);
-        command.current_dir(bench.directory()).env("TMPDIR", bench.path("tmp"));
-        command.args(["-c", "-H", "board:1.0", "-k", "ca.crt", "-i", "deploy/update.swu"]);
-        let outcome = crate::common::run(&mut command);
-        assert!(outcome.stdout.contains("SWUPDATE successful"), "{outcome:?}");
+        for (key, takes) in [("deploy/update.pem", true), ("update.crt", false)] {
+            let mut command = std::process::Command::new(&swupdate);
+            command.current_dir(bench.directory()).env("TMPDIR", bench.path("tmp"));
+            command.args(["-c", "-H", "board:1.0", "-k", key, "-i", "deploy/update.swu"]);
+            let outcome = crate::common::run(&mut command);
+            assert_eq!(outcome.stdout.contains("SWUPDATE successful"), takes, "{key}: {outcome:?}");
+        }
     }
     // U-Boot's own reading of the tree: the key in it is the pinned one's modulus.
     if let Some(fdtget) = crate::common::find_tool("fdtget") {
@@ -125,6 +128,18 @@ fn other_makers_tools_say_the_same_of_the_directory() {
         let image = bench.tool(&fdtget, &["-l", "deploy/fit.itb", "/configurations/conf-1"]);
         assert!(tree.stdout.len() > 256 * 2 && image.stdout.contains("signature"), "{tree:?} {image:?}");
     }
+}
+
+/// swupdate would refuse every bundle; the judge above shows it.
+#[test]
+fn a_fit_whose_update_certificate_is_no_root_is_warned_of() {
+    let Some(deploy) = Deploy::release() else { return };
+    let says = "update-certificate: holds no self-signed certificate";
+    let good = deploy.gate(&[]).exits(0);
+    assert!(!good.stdout.contains(says), "{}", good.stdout);
+    deploy.take_spare("fit-issued-update.itb", "fit.itb");
+    let warned = deploy.gate(&[]);
+    assert!(warned.stdout.contains(says), "{}", warned.stdout);
 }
 
 #[test]

@@ -385,6 +385,19 @@ fn spares(deploy: &Deploy, release: &Signer<'_>, dev: &Signer<'_>) {
         "--update-certificate",
         "dev-update.pem",
     ]);
+    release
+        .run(&[
+            "sign",
+            "fit",
+            "build/fit.itb",
+            "-o",
+            "spare/fit-issued-update.itb",
+            "--rootfs",
+            "deploy/rootfs.ext4.verity.verity.json",
+            "--update-certificate",
+            "update.crt",
+        ])
+        .says("`update.crt` holds no self-signed certificate");
     deploy.sh("openssl req -x509 -newkey rsa:2048 -nodes -keyout foreign.key -out foreign.crt -days 30 \
          -subj /CN=somebody -addext extendedKeyUsage=emailProtection 2>/dev/null");
     release.run(&[

@@ -41,7 +41,7 @@ pub(super) fn certificate(context: &Context<'_>, args: &ExportArgs) -> Result<()
         Policy::Off => return Err(Refusal::Off.into()),
         Policy::Dev(_) => {
             let key = context.signer(role)?;
-            (key.identity().public_key.clone(), key.identity().certificate.clone())
+            (key.identity().public_key.clone(), key.identity().certificate.clone(), Vec::new())
         }
         Policy::Release(policy) => {
             if policy.key(role)?.certificate.is_none() {
@@ -49,12 +49,18 @@ pub(super) fn certificate(context: &Context<'_>, args: &ExportArgs) -> Result<()
             }
             let trusted = context.trusted_release_keys(role)?.into_iter().next();
             let trusted = trusted.ok_or(Refusal::NoCertificate(role))?;
-            (trusted.public_key, trusted.certificate)
+            (trusted.public_key, trusted.certificate, trusted.chain)
         }
     };
-    let (key, Some(der)) = key else { return Err(Refusal::NoCertificate(role).into()) };
-    let pem = certificate::to_pem(&der)
-        .map_err(|reason| KeyError::Certificate { label: format!("role {role}"), reason })?;
+    let (key, Some(der), chain) = key else { return Err(Refusal::NoCertificate(role).into()) };
+    // swupdate trusts no certificate that another one issued. The kernel does, and takes every certificate of
+    // the file as an anchor, so what it gets for a root filesystem is the key's own alone.
+    let issuers = if role == Role::Update { chain } else { Vec::new() };
+    let mut pem = String::new();
+    for der in std::iter::once(&der).chain(&issuers) {
+        let bad = |reason| KeyError::Certificate { label: format!("role {role}"), reason };
+        pem.push_str(&certificate::to_pem(der).map_err(bad)?);
+    }
     write(context, args, &key, pem, &der)
 }
 

@@ -22,7 +22,7 @@ pub enum KeysCommand {
     Generate(GenerateArgs),
     /// Write a role's public key
     Public(ExportArgs),
-    /// Write a role's certificate
+    /// Write a role's certificate; for `update`, as PEM, the policy's `chain` behind it
     Certificate(ExportArgs),
     /// Write a certification request for a role's release key, signed by it
     Csr(CsrArgs),
