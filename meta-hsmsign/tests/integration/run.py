@@ -783,7 +783,8 @@ def part_selftest(build):
     shutil.rmtree(build.top / "selftest-st", ignore_errors=True)
     oecore = pathlib.Path(os.environ["OECORE_DIR"])
     # oe-selftest copies this directory and adds meta-selftest, whose recipes nobody needs here, in a git repository of its own.
-    (other.home / ".gitconfig").write_text("[user]\n\tname = nobody\n\temail = nobody@example.invalid\n")
+    # Its report names each layer's commit, also of a checkout that belongs to someone else.
+    (other.home / ".gitconfig").write_text("[user]\n\tname = nobody\n\temail = nobody@example.invalid\n[safe]\n\tdirectory = *\n")
     other.configure(*lines, 'SSTATE_DIR = "%s"' % (build.top / "sstate"), 'BBMASK:append = " /meta-selftest/recipes-"')
     other.bitbake("-p")
     environment = {**other.environment(), "BUILDDIR": str(other.top), "HSMSIGN_SELFTEST_IMAGE": "test-image",
