@@ -17,13 +17,14 @@ pub(super) fn open(
     mut peeked: Peeked<'_>,
 ) -> Opened {
     let ended = peeked.read_buffered(|mut reader| {
-        unpack(kind, &mut reader, |decoder| decoded(walk, location, depth, decoder))?;
-        rest(reader, |body| walk.body(&member(location, "[behind it]"), depth, body))
+        let ((), ahead) = unpack(kind, &mut reader, |decoder| decoded(walk, location, depth, decoder))?;
+        rest(&mut ahead.chain(reader), |body| walk.body(&member(location, "[behind it]"), depth, body))
     });
     ended.map_err(|e: io::Error| Obstacle::from_io(&e, kind))
 }
 
-/// Runs `read` over what `reader` unpacks to. If it reads that to its end, `reader` is behind what was compressed.
+/// Runs `read` over what `reader` unpacks to. If it reads that to its end, what lies behind what was compressed is what comes
+/// with its result, which a decoder read ahead, and then what `reader` still has.
 ///
 /// # Errors
 ///
@@ -32,8 +33,8 @@ pub(crate) fn unpack<T>(
     kind: Kind,
     mut reader: &mut dyn BufRead,
     read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
-) -> io::Result<T> {
-    match kind {
+) -> io::Result<(T, io::Cursor<Vec<u8>>)> {
+    let result = match kind {
         Kind::Gzip => read(&mut Members::new(reader, &[0x1f, 0x8b, 0x08], flate2::bufread::GzDecoder::new)),
         Kind::Bzip2 => read(&mut Members::new(reader, b"BZh", bzip2::bufread::BzDecoder::new)),
         Kind::Zstd => read(&mut ZstdFrames::new(reader)),
@@ -42,8 +43,15 @@ pub(crate) fn unpack<T>(
             let magic = if reader.fill_buf()?.starts_with(LZ4_MAGIC) { LZ4_MAGIC } else { LZ4_LEGACY_MAGIC };
             read(&mut Members::new(reader, magic, lz4_flex::frame::FrameDecoder::new))
         }
-        _ => read(&mut lzma_rust2::LzmaReader::new_mem_limit(&mut reader, WINDOW_BYTES / 1024, None)?),
-    }
+        _ => {
+            let mut decoder = lzma_rust2::LzmaReader::new_mem_limit(&mut reader, WINDOW_BYTES / 1024, None)?;
+            // A stream of known length may have an end mark as well, which is not behind it.
+            decoder.set_relaxed_end_condition(false);
+            let result = read(&mut decoder)?;
+            return Ok((result, io::Cursor::new(decoder.into_parts().1)));
+        }
+    };
+    Ok((result?, io::Cursor::default()))
 }
 
 /// Walks into what `decoder` yields, and reads it to its end, where its checksum is.

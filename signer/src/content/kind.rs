@@ -206,8 +206,8 @@ fn is_ext4(head: &[u8]) -> bool {
         && half(58).is_some_and(|state| state <= 7)
 }
 
-/// Properties of lc, lp and pb in range, a dictionary whose size is one that encoders choose, and a length
-/// that is not told or below 256 GiB, as file(1) and xz judge.
+/// Properties of lc, lp and pb that encoders take, a dictionary whose size is one that they choose, and a length
+/// that is not told or below 256 GiB, as xz judges.
 fn is_lzma(head: &[u8]) -> bool {
     let Some((properties, rest)) = head.split_first() else { return false };
     let Some((dictionary, rest)) = rest.split_first_chunk() else { return false };
@@ -217,8 +217,10 @@ fn is_lzma(head: &[u8]) -> bool {
         size >= 4096 && (size.is_power_of_two() || (size.is_multiple_of(3) && (size / 3).is_power_of_two()))
     };
     let len_bytes = u64::from_le_bytes(*len_bytes);
+    let (lc, lp, pb) = (properties % 9, properties / 9 % 5, properties / 45);
     // The first byte of the range coder is always zero.
-    *properties == 0x5d
+    lc + lp <= 4
+        && pb <= 4
         && is_chosen(dictionary)
         && (len_bytes == u64::MAX || len_bytes < 256 << 30)
         && rest.get(8) == Some(&0)

@@ -73,6 +73,9 @@ impl Obstacle {
         if error.raw_os_error().is_some() {
             return Self::Read(error.to_string());
         }
+        if error.kind() == io::ErrorKind::OutOfMemory {
+            return Self::Unsupported { kind, detail: "unpacking it takes too much memory".into() };
+        }
         Self::Malformed { kind, detail: one_line(&error.to_string()) }
     }
 }

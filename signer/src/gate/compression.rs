@@ -47,11 +47,11 @@ pub(super) fn beginning(
     source: &dyn Source,
     compression: Compression,
     limit_bytes: u64,
-) -> Result<Vec<u8>, String> {
+) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = |decoder: &mut dyn Read| decoder.take(limit_bytes).read_to_end(&mut bytes);
     match unpack(compression.kind(), &mut reader(source), read) {
-        Err(e) if bytes.is_empty() => Err(e.to_string()),
+        Err(e) if bytes.is_empty() => Err(e),
         // What comes before the damage still tells what it is.
         _ => Ok(bytes),
     }
@@ -95,9 +95,10 @@ pub(super) fn all<T>(
     read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
 ) -> io::Result<T> {
     let mut reader = reader(source);
-    let result = unpack(compression.kind(), &mut reader, read)?;
+    let (result, ahead) = unpack(compression.kind(), &mut reader, read)?;
+    let mut behind = ahead.chain(reader);
     loop {
-        let rest = reader.fill_buf()?;
+        let rest = behind.fill_buf()?;
         let len = rest.len();
         if rest.iter().any(|b| *b != 0) {
             return Err(io::Error::other("something lies behind what is compressed"));
@@ -105,7 +106,7 @@ pub(super) fn all<T>(
         if len == 0 {
             return Ok(result);
         }
-        reader.consume(len);
+        behind.consume(len);
     }
 }
 

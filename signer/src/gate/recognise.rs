@@ -103,8 +103,8 @@ fn recognise_at(source: &dyn Source, name: &str, depth: usize) -> Result<Kind, R
         if let Some(stage) = program_stage(source)? {
             return program_kind(source, stage);
         }
-        if at(0, b"\x7fELF") && contains(source, &[b"Linux version "])? == Some(0) {
-            return Ok(Kind::Kernel("ELF"));
+        if contains(source, &[b"Linux version "])? == Some(0) {
+            return Ok(Kind::Kernel(if at(0, b"\x7fELF") { "ELF" } else { "by its text" }));
         }
     }
     if let Some(name) = firmware(&at, &head) {
@@ -182,8 +182,11 @@ fn compressed_kind(
     }
     let inner = match compression::beginning(source, compression, HEAD_LEN_BYTES) {
         Ok(bytes) => recognise_at(&bytes, unpacked_name(name), depth + 1)?,
+        Err(e) if e.kind() == std::io::ErrorKind::OutOfMemory => {
+            return Ok(Some(Kind::Opaque("unpacking it takes too much memory")));
+        }
         Err(_) if compression == Compression::Lzma => return Ok(None),
-        Err(reason) => return Ok(Some(Kind::Damaged { what: "compressed file", reason })),
+        Err(e) => return Ok(Some(Kind::Damaged { what: "compressed file", reason: e.to_string() })),
     };
     // The beginning alone is there: what is cut off here may be whole, so the gate unpacks it to see.
     Ok(Some(Kind::Compressed(compression, Box::new(inner))))
@@ -207,7 +210,7 @@ fn opaque_kind(at: &dyn Fn(usize, &[u8]) -> bool, name: &str) -> Option<Kind> {
 }
 
 fn file_system(at: &dyn Fn(usize, &[u8]) -> bool) -> Option<&'static str> {
-    let known: [(usize, &[u8], &'static str); 15] = [
+    let known: [(usize, &[u8], &'static str); 18] = [
         (0x438, &[0x53, 0xef], "ext"),
         (0, b"hsqs", "squashfs"),
         (1024, &[0xe2, 0xe1, 0xf5, 0xe0], "erofs"),
@@ -221,6 +224,9 @@ fn file_system(at: &dyn Fn(usize, &[u8]) -> bool) -> Option<&'static str> {
         (0x1_0040, b"_BHRfS_M", "btrfs"),
         (0, b"XFSB", "xfs"),
         (0x8001, b"CD001", "iso9660"),
+        (3, b"EXFAT   ", "exFAT"),
+        (3, b"NTFS    ", "NTFS"),
+        (0, b"LUKS\xba\xbe", "LUKS"),
         (54, b"FAT", FAT),
         (82, b"FAT32", FAT),
     ];
@@ -239,13 +245,22 @@ fn kernel_form(at: &dyn Fn(usize, &[u8]) -> bool) -> Option<&'static str> {
 
 /// What else a device may run, and nothing here can check.
 fn firmware(at: &dyn Fn(usize, &[u8]) -> bool, head: &[u8]) -> Option<&'static str> {
-    let known: [(usize, &[u8], &'static str); 6] = [
+    let known: [(usize, &[u8], &'static str); 15] = [
         (0, b"MZ", "UEFI program"),
         (0, b"\x7fELF", "ELF program"),
         (0, &[0x01, 0x00, 0x64, 0xaa], "firmware image package (TF-A)"),
         (0, b"OPTE", "OP-TEE"),
         (0, b"HSV1", "Atmel image"),
         (0, b"ANDROID!", "Android boot image"),
+        (0, &[0x3a, 0xff, 0x26, 0xed], "Android sparse image"),
+        (0, b"QFI\xfb", "qcow2 disk"),
+        (0, b"KDMV", "VMDK disk"),
+        (0x40, &[0x7f, 0x10, 0xda, 0xbe], "VDI disk"),
+        (0, b"vhdxfile", "VHDX disk"),
+        (4, b"eGON.BT", "Allwinner boot image"),
+        (0, b"STM\x32", "STM32 boot image"),
+        (0, &[0x3b, 0x8c, 0xdc, 0xfc], "Rockchip boot image"),
+        (0x24, b"XNLX", "Zynq boot image"),
     ];
     if let Some((_, _, name)) = known.into_iter().find(|(offset, magic, _)| at(*offset, magic)) {
         return Some(name);
@@ -280,7 +295,24 @@ fn text_kind(source: &dyn Source, head: &[u8]) -> Result<Kind, ReadError> {
     if text.first() == Some(&b'{') && has("\"root_hash\"") && has("\"dm_table\"") {
         return Ok(Kind::VerityDescription);
     }
+    if let Some(name) = program_as_text(text) {
+        return Ok(Kind::Firmware(name));
+    }
     Ok(Kind::ByProduct("text"))
+}
+
+/// Programs as lines of hexadecimal digits, by their first line and its checksum (srec(5); Intel, "Hexadecimal Object
+/// File Format Specification", revision A).
+fn program_as_text(text: &[u8]) -> Option<&'static str> {
+    let line = text.split(|b| *b == b'\n').next()?.trim_ascii();
+    let (digits, expected, name) = match line {
+        [b'S', b'0'..=b'9', digits @ ..] => (digits, 0xff, "Motorola S-records"),
+        [b':', digits @ ..] => (digits, 0, "Intel HEX"),
+        _ => return None,
+    };
+    let bytes = hex::decode(digits).ok().filter(|bytes| bytes.len() > 3)?;
+    let sum = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    (sum == expected).then_some(name)
 }
 
 /// A checksum of all that follows it, then `name=value` strings (a byte of flags may stand between).
@@ -363,6 +395,10 @@ mod tests {
             (0, b"\x7fELF", Kind::Firmware("ELF program")),
             (0, b"MZ", Kind::Firmware("UEFI program")),
             (0x400, &[0xd1, 0x00, 0x20, 0x41], Kind::Firmware("i.MX boot image")),
+            (0, &[0x3a, 0xff, 0x26, 0xed], Kind::Firmware("Android sparse image")),
+            (0, b"QFI\xfb", Kind::Firmware("qcow2 disk")),
+            (3, b"EXFAT   ", Kind::FileSystem("exFAT")),
+            (5000, b"Linux version 6.12.1 (a@b)", Kind::Kernel("by its text")),
             (0, b"\x89LZO\0\x0d\x0a\x1a\x0a", Kind::Opaque("lzo")),
             (0, b"070701", Kind::Initramfs),
             (20_000, b"U-Boot 2026.01", Kind::Program { stage: Stage::UBoot, tree: None }),
@@ -372,6 +408,19 @@ mod tests {
             assert_eq!(kind(&at(offset, magic), "x"), expected);
         }
         assert!(matches!(kind(&at(0, &[0xd0, 0x0d, 0xfe, 0xed]), "x"), Kind::Damaged { .. }));
+    }
+
+    #[test]
+    fn programs_as_text_are_programs() {
+        let srec = b"S00F000068656C6C6F202020202000003C\nS11F00007C0802A6900100049421FFF07C6C1B787C8C23783C6000003863000026\n";
+        assert_eq!(kind(srec, "u-boot.srec"), Kind::Firmware("Motorola S-records"));
+        let hex = b":10010000214601360121470136007EFE09D2190140\r\n:00000001FF\r\n";
+        assert_eq!(kind(hex, "u-boot.hex"), Kind::Firmware("Intel HEX"));
+        for text in
+            ["S0 is a state\n", ":10010000214601360121470136007EFE09D2190141\n", "S00F\n", ":\n", ": x\n"]
+        {
+            assert_eq!(kind(text.as_bytes(), "x"), Kind::ByProduct("text"), "{text}");
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ fn compressed_tar() {
         ("gzip", "gzip -9"),
         ("xz", "xz -1"),
         ("xz", "xz --format=lzma -1"),
+        // As OpenWrt has its kernels.
+        ("xz", "xz --format=lzma --lzma1=preset=1,lc=1,lp=2,pb=2"),
         ("zstd", "zstd -q"),
         ("bzip2", "bzip2"),
         ("lz4", "lz4 -q"),
@@ -86,7 +88,8 @@ fn several_members_are_one_file() {
 
 #[test]
 fn what_lies_behind_a_compressed_file_is_seen() {
-    for (tool, compress) in [("gzip", "gzip"), ("zstd", "zstd -q"), ("bzip2", "bzip2")] {
+    let tools = [("gzip", "gzip"), ("zstd", "zstd -q"), ("bzip2", "bzip2"), ("xz", "xz --format=lzma")];
+    for (tool, compress) in tools {
         let line = format!(
             "echo x | {compress} > out; head -c 100 /dev/zero >> out; cat tree/etc/deep/noise.bin >> out"
         );
