@@ -125,7 +125,9 @@ fn serve(context: &Context<'_>, policy: &ReleasePolicy, args: &AgentArgs) -> Res
     let digest = context.policy_file().digest();
     let charge = Charge { statement, digest, policy: policy.clone(), roles, vault: Arc::new(vault) };
     if !server::run(server_settings, charge)? {
-        context.output.warn("a call into a token's module hangs, so the module was not finalized");
+        context.output.warn(
+            "a request still waits for a token's module or the audit log, so the module was not finalized",
+        );
     }
     Ok(())
 }

@@ -46,7 +46,7 @@ impl FromStr for Pattern {
                 "not a path below the directory: `{text}`, expected one such as `bl31.bin` or `boot/**/*.bin`"
             ));
         }
-        if text.chars().all(|c| matches!(c, '*' | '?' | '/' | '.')) {
+        if text.chars().all(|c| matches!(c, '*' | '?' | '/' | '.' | ':' | '!')) {
             return Err(format!(
                 "matches everything: `{text}`, expected a pattern that names what is excepted"
             ));
@@ -118,7 +118,9 @@ mod tests {
 
     #[test]
     fn what_would_except_everything_is_refused() {
-        for text in ["", "*", "**", "*/*", "*.*", "/etc/x", "../x", "a/../b", "a\nb", "./**"] {
+        for text in
+            ["", "*", "**", "*/*", "*.*", "/etc/x", "../x", "a/../b", "a\nb", "./**", "*:**", "**!/**"]
+        {
             assert!(text.parse::<Pattern>().is_err(), "{text:?}");
         }
     }

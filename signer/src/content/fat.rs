@@ -4,7 +4,7 @@
 
 use super::{
     Kind, Obstacle, Window,
-    body::{Body, to_io},
+    body::{Body, skip_zeros, to_io},
     guard::{Whole, guarded},
     walk::{Opened, Walk, member},
 };
@@ -18,6 +18,8 @@ use std::{
     rc::Rc,
 };
 
+/// The sectors at the beginning that boot code and what goes with it have, with their copy.
+const BOOT_SECTORS: u64 = 16;
 /// Deepest directory.
 const MAX_DEPTH: usize = 128;
 /// Most that is read of one directory, which has at most 65,536 entries of 32 bytes; the rest is for its clusters' numbers.
@@ -74,8 +76,29 @@ pub(crate) fn is_fat(head: &[u8]) -> bool {
     Parameters::read(head).is_some()
 }
 
+/// Where it first holds something in sectors that belong to nothing: reserved ones behind the boot sectors, and those behind its end.
+///
+/// # Errors
+///
+/// What the operating system says.
+pub(crate) fn stray_byte(window: &Window) -> io::Result<Option<u64>> {
+    let head = window.read_range(0..window.len_bytes().min(512), 512).map_err(to_io)?;
+    let Some(parameters) = Parameters::read(&head) else { return Ok(None) };
+    let (sector, len_bytes) = (parameters.sector_len_bytes, window.len_bytes());
+    let reserved = sector * BOOT_SECTORS..sector * parameters.reserved_sectors;
+    for range in [reserved, sector.saturating_mul(parameters.sectors)..len_bytes] {
+        let part = window.part(range.start, range.end.min(len_bytes).saturating_sub(range.start));
+        let zeros = skip_zeros(&mut io::BufReader::with_capacity(64 << 10, part.reader()))?;
+        if zeros < part.len_bytes() {
+            return Ok(Some(range.start + zeros));
+        }
+    }
+    Ok(None)
+}
+
 struct Parameters {
     sector_len_bytes: u64,
+    reserved_sectors: u64,
     sectors: u64,
 }
 
@@ -101,8 +124,12 @@ impl Parameters {
             sectors => sectors.into(),
         };
         let marked = half(510)? == 0xaa55;
-        (jumps && sound && tables && marked && sectors > 0)
-            .then(|| Self { sector_len_bytes: sector_len_bytes.into(), sectors: sectors.into() })
+        (jumps && sound && tables && marked && sectors > 0).then_some(())?;
+        Some(Self {
+            sector_len_bytes: sector_len_bytes.into(),
+            reserved_sectors: half(14)?.into(),
+            sectors: sectors.into(),
+        })
     }
 }
 

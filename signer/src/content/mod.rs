@@ -30,7 +30,7 @@ mod window;
 mod zip;
 
 pub(crate) use compressed::unpack;
-pub(crate) use fat::{each_file as each_fat_file, is_fat};
+pub(crate) use fat::{each_file as each_fat_file, is_fat, stray_byte as fat_stray_byte};
 pub use kind::{HEAD_LEN_BYTES, Kind};
 pub use limits::Limits;
 pub use obstacle::Obstacle;

@@ -58,7 +58,7 @@ impl Gate<'_> {
     /// Whether all that is in an entry is searched by itself.
     fn is_taken_apart(&self, index: usize) -> bool {
         let whole = |e: &super::enclosed::Enclosure| {
-            e.obstacle.is_none() && (!e.members.is_empty() || e.twin.is_some())
+            e.obstacle.is_none() && e.stray.is_none() && (!e.members.is_empty() || e.twin.is_some())
         };
         self.enclosures.get(&index).is_some_and(whole)
     }

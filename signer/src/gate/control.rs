@@ -90,6 +90,11 @@ impl Gate<'_> {
                 );
                 continue;
             };
+            if known_stage.is_none()
+                && let Ok(fdt) = Fdt::parse(&tree.as_slice())
+            {
+                self.nothing_beside(index, fdt.total_size(), &[])?;
+            }
             let stage = known_stage.unwrap_or_else(|| self.stage_of(&tree, &place));
             self.control_tree(index, &place, stage, &tree);
             let Some(entry) = self.entries.get_mut(index) else { continue };

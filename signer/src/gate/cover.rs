@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     crypto::{Digest, HashAlgorithm, Hasher},
-    format::{ReadError, Section, Source, cms::Message, control_dtb::MAX_TREE_BYTES},
+    format::{ReadError, Section, Source, cms::Message, control_dtb::MAX_TREE_BYTES, fdt::Fdt},
     report::SignedBy,
     vocabulary::Role,
 };
@@ -280,6 +280,10 @@ impl<'a> Gate<'a> {
             Err(e) if e.is_io() => return Err(e),
             Err(_) => return Ok(None),
         };
+        let total = Fdt::parse(&bytes.as_slice()).map_or(0, |fdt| fdt.total_size());
+        if !is_padding(&source.part(total.min(source.len_bytes())..source.len_bytes()))? {
+            return Ok(None);
+        }
         for fit in self.fits.iter().filter(|f| f.good) {
             let Some(entry) = self.entries.get(fit.entry) else { continue };
             if let Some((path, _)) = fit.trees.iter().find(|(_, tree)| equal_but_anchors(&bytes, tree)) {

@@ -9,7 +9,9 @@ use super::{
 use crate::format::{
     ReadError, Section, Source as _,
     disk::{self, Partition},
+    fit::ImageData,
 };
+use std::ops::Range;
 
 const FIRST_LEN_BYTES: u64 = 4096;
 
@@ -48,6 +50,15 @@ impl<'a> Gate<'a> {
 
     /// A disk ships if every partition on it may.
     pub(super) fn settle_disk(&mut self, index: usize) -> Result<(), Unreadable> {
+        // A partition for data that the device makes.
+        for entry in self.entries.iter_mut().filter(|e| e.container == Some(index) && e.kind == Kind::Unknown)
+        {
+            let path = entry.path.clone();
+            let failed = |e: ReadError| Unreadable { path, source: e.into() };
+            if entry.is_open() && entry.problems.is_empty() && is_padding(&entry.source).map_err(failed)? {
+                entry.settle(State::Covered, "holds nothing but zeros");
+            }
+        }
         let Some(disk) = self.entries.get(index) else { return Ok(()) };
         let within: Vec<_> = self.entries.iter().filter(|e| e.container == Some(index)).collect();
         let bad: Vec<String> = within
@@ -83,10 +94,38 @@ impl<'a> Gate<'a> {
     }
 }
 
+impl Gate<'_> {
+    /// A device tree or FIT holds nothing but its blocks and `images`: what lies between or behind them no signature covers, and
+    /// whoever copies the file to a device copies it as well.
+    pub(super) fn nothing_beside(
+        &mut self,
+        index: usize,
+        tree_len_bytes: u64,
+        images: &[ImageData],
+    ) -> Result<(), Unreadable> {
+        let mut parts: Vec<_> = images.iter().map(|image| image.range.clone()).collect();
+        parts.push(0..tree_len_bytes);
+        let Some(entry) = self.entries.get(index) else { return Ok(()) };
+        let stray = first_byte_beside(&entry.source, parts).map_err(entry.unreadable::<ReadError>())?;
+        if let Some(at) = stray {
+            let detail = format!(
+                "at byte {at} it holds something that is no part of it, and nothing signed covers it"
+            );
+            self.problem(index, ProblemKind::CannotCheck, None, detail);
+        }
+        Ok(())
+    }
+}
+
 /// Where a disk first holds something that is in no partition and no table: boot code, a boot loader in a gap.
 fn first_stray_byte(disk: &Section<'_>, partitions: &[Partition]) -> Result<Option<u64>, ReadError> {
     let mut known: Vec<_> = partitions.iter().map(|p| p.range.clone()).collect();
     known.extend(disk::tables(disk)?);
+    first_byte_beside(disk, known)
+}
+
+/// The first byte of `disk` that is not zero, outside of what is `known`.
+fn first_byte_beside(disk: &Section<'_>, mut known: Vec<Range<u64>>) -> Result<Option<u64>, ReadError> {
     known.sort_by_key(|range| range.start);
     let mut at = 0;
     for range in known.into_iter().chain(std::iter::once(disk.len_bytes()..u64::MAX)) {

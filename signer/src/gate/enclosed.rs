@@ -9,7 +9,7 @@ use super::{
     recognise::unpacked_name,
 };
 use crate::{
-    content::{Obstacle, SharedSource, Window, each_fat_file},
+    content::{Obstacle, SharedSource, Window, each_fat_file, fat_stray_byte},
     format::{FormatError, ReadError, Section, Source as _},
     io::{Added, Keeper},
 };
@@ -31,6 +31,8 @@ pub(super) struct Enclosure {
     pub(super) twin: Option<usize>,
     /// Why it could not be opened, or not to its end.
     pub(super) obstacle: Option<String>,
+    /// Where it holds something that lies in no file.
+    pub(super) stray: Option<u64>,
 }
 
 impl Gate<'_> {
@@ -66,7 +68,8 @@ impl Gate<'_> {
         }
         let obstacle = obstacle.or(opened.err().map(|e| e.to_string()));
         let kept: SharedSource = Arc::new(keeper.finish());
-        let mut enclosure = Enclosure { obstacle, ..Enclosure::default() };
+        let stray = fat_stray_byte(&window).map_err(|e| unkept(path.clone(), e))?;
+        let mut enclosure = Enclosure { obstacle, stray, ..Enclosure::default() };
         for (file, range) in files {
             let section = Section::shared(Arc::clone(&kept), range.clone());
             let window = Window::new(Arc::clone(&kept)).part(range.start, range.end - range.start);
@@ -164,12 +167,18 @@ impl Gate<'_> {
         self.bundles.iter().any(|facts| facts.entry == index && facts.good)
     }
 
-    /// Whether an entry lies on a file system that a device reads: whatever that is, the device may take it.
+    /// Whether an entry lies on a file system that a device reads, compressed or not: whatever that is, the device may take it.
     pub(super) fn is_on_fat(&self, index: usize) -> bool {
-        let Some(entry) = self.entries.get(index) else { return false };
-        let container = entry.container.and_then(|c| self.entries.get(c));
-        container.is_some_and(|c| c.kind == Kind::FileSystem(super::kind::FAT))
-            && entry.source.len_bytes() > 0
+        let Some(entry) = self.entries.get(index).filter(|e| e.source.len_bytes() > 0) else { return false };
+        let mut at = entry.container;
+        while let Some(container) = at.and_then(|at| self.entries.get(at)) {
+            match container.kind {
+                Kind::FileSystem(super::kind::FAT) => return true,
+                Kind::Compressed(..) => at = container.container,
+                _ => return false,
+            }
+        }
+        false
     }
 
     /// Something beside an entry on a FAT file system, or in a compressed file, that has the same bytes and may ship.

@@ -82,6 +82,7 @@ impl Gate<'_> {
             entry.report = report;
         }
         self.fit_signatures(index, &hints, good);
+        self.nothing_beside(index, fit.fdt.total_size(), &images)?;
         let trees = match trees {
             Ok(trees) => trees,
             Err(e) => {
@@ -131,6 +132,14 @@ impl Gate<'_> {
             return;
         }
         let failure = entry.failure().unwrap_or_default();
+        let pinned = entry.role.and_then(|role| Some((role, self.trust.roles.get(&role)?)));
+        let failure = match pinned.filter(|(_, trust)| trust.keys.is_empty() && !trust.pins.is_empty()) {
+            Some((role, _)) => format!(
+                "the key that the policy pins for role {role} turns up nowhere in the directory, so nothing can be checked \
+                 with it (`--trust {role}=FILE` beside `--trust release` names it)"
+            ),
+            None => failure,
+        };
         if hints.is_empty() {
             entry.problem(ProblemKind::Unsigned, None, "no configuration and no image of it is signed");
         } else {

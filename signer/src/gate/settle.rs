@@ -33,6 +33,11 @@ impl Gate<'_> {
         if let Some(obstacle) = enclosure.obstacle.clone() {
             return self.not_opened(index, &obstacle);
         }
+        if let Some(at) = enclosure.stray {
+            let detail =
+                format!("at byte {at} it holds something that is in no file, and nothing signed covers it");
+            return self.problem(index, ProblemKind::CannotCheck, None, detail);
+        }
         let mut all_good = true;
         for member in enclosure.members.clone() {
             let Some(entry) = self.entries.get_mut(member) else { continue };
@@ -60,6 +65,11 @@ impl Gate<'_> {
             return self.not_opened(index, &obstacle);
         }
         let members = enclosure.members.clone();
+        // At once, if that is known: the file system that it lies on is judged by it.
+        let is_known = |twin: &super::entry::Entry<'_>| twin.state.is_some() || !twin.problems.is_empty();
+        if enclosure.twin.and_then(|twin| self.entries.get(twin)).is_some_and(is_known) {
+            return self.settle_twin(index);
+        }
         for member in &members {
             let Some(held) = self.entries.get(*member) else { continue };
             let (good, path) = (held.may_ship(), held.path.clone());
@@ -80,13 +90,14 @@ impl Gate<'_> {
         let Some(twin) = self.enclosures.get(&index).and_then(|e| e.twin) else { return };
         let Some(other) = self.entries.get(twin) else { return };
         let (good, state, path) = (other.may_ship(), other.state, other.path.clone());
+        let harmless = other.problems.is_empty() && !other.kind.is_artifact();
         let Some(entry) = self.entries.get_mut(index).filter(|e| e.is_open() && e.problems.is_empty()) else {
             return;
         };
         entry.is_copy = true;
         if good {
             entry.covered(&path, format!("unpacked the same bytes as {path}"));
-        } else if state == Some(State::Part) {
+        } else if state == Some(State::Part) || harmless {
             entry.settle(State::Part, format!("unpacked the same bytes as {path}, which is judged"));
         } else {
             let detail = format!("unpacked the same bytes as {path}, which must not ship");

@@ -30,6 +30,19 @@ fn a_disk_ships_if_all_that_is_on_it_may() {
     assert_eq!(state("sdcard.img"), "covered", "{report:#}");
     assert_eq!(state("sdcard.img:partition 1"), "covered", "{report:#}");
 
+    // A second partition behind it, which is empty.
+    let mut two = good.clone();
+    let (start, sectors) = (two.len() / SECTOR, 64);
+    two[466] = 0x83;
+    two[470..474].copy_from_slice(&u32::try_from(start).unwrap().to_le_bytes());
+    two[474..478].copy_from_slice(&u32::to_le_bytes(sectors));
+    two.resize(two.len() + 64 * SECTOR, 0);
+    deploy.write("sdcard.img", &two);
+    deploy.gate(&[]).exits(0).says("nothing but zeros");
+    two[start * SECTOR + 5] = 1;
+    deploy.write("sdcard.img", &two);
+    deploy.refuses("partition 2");
+
     let with = |change: fn(&mut Vec<u8>)| {
         let mut bytes = good.clone();
         change(&mut bytes);

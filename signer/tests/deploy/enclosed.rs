@@ -75,6 +75,83 @@ fn whatever_nothing_covers_on_a_boot_partition_is_refused() {
 }
 
 #[test]
+fn what_a_boot_partition_has_beside_its_files_is_refused() {
+    let Some(deploy) = release() else { return };
+    let large = "truncate -s 60M boot.vfat; mkfs.vfat -F 32 -R 8192 boot.vfat > /dev/null";
+    for (make, place) in [(FAT, 8 << 20), (large, 16 << 9), (large, 8191 << 9)] {
+        deploy.sh(&format!(
+            "cd deploy; rm -f boot.vfat; {make}; mcopy -i boot.vfat fit.itb ::/; truncate -s %1M boot.vfat"
+        ));
+        let mut image = deploy.read("boot.vfat");
+        image.resize(image.len() + 512, 0);
+        deploy.write("boot.vfat", &image);
+        deploy.gate(&[]).exits(0);
+        image[place] = 1;
+        deploy.write("boot.vfat", image);
+        deploy.refuses(&format!("at byte {place} it holds something that is in no file"));
+    }
+}
+
+#[test]
+fn what_lies_compressed_on_a_boot_partition_is_judged() {
+    let Some(deploy) = release() else { return };
+    deploy.bench.write("nonsense", noise(5000, 10));
+    let put = |script: &str| {
+        deploy.sh(&format!(
+            "cd deploy; rm -f boot.vfat; {FAT}; ({script}) > ../packed; mcopy -i boot.vfat ../packed ::/packed.gz"
+        ));
+    };
+    // One that lies beside it, with and without a signature of its own.
+    put("gzip -n < fit.itb");
+    assert_eq!(file(&deploy.report(0), "boot.vfat:packed.gz")["state"], "covered");
+    put("gzip -n < Image");
+    assert_eq!(file(&deploy.report(0), "boot.vfat:packed.gz")["state"], "covered");
+    for script in ["gzip < ../nonsense", "echo init=/bin/sh | gzip | xz", "echo init=/bin/sh | gzip"] {
+        put(script);
+        deploy.refuses("boot.vfat:packed.gz");
+    }
+}
+
+#[test]
+fn an_unknown_file_may_lie_beside_its_compressed_form() {
+    let Some(deploy) = release() else { return };
+    deploy.write("nonsense", noise(5000, 10));
+    deploy.sh("gzip -nk deploy/nonsense");
+    assert_eq!(file(&deploy.report(0), "nonsense.gz")["state"], "part");
+}
+
+#[test]
+fn a_single_byte_behind_a_compressed_file_is_refused() {
+    let Some(deploy) = release() else { return };
+    for (ending, compress) in [
+        ("gz", "gzip -n"),
+        ("xz", "xz -0"),
+        ("lzma", "xz -0 --format=lzma"),
+        ("zst", "zstd -q"),
+        ("bz2", "bzip2"),
+        ("lz4", "lz4 -q"),
+    ] {
+        let pack =
+            format!("rm -f deploy/copy.*; {compress} < deploy/rootfs.ext4.verity > deploy/copy.{ending}");
+        deploy.sh(&pack);
+        deploy.gate(&[]).exits(0);
+        deploy.sh(&format!("{pack}; printf x >> deploy/copy.{ending}"));
+        deploy.refuses(&format!("copy.{ending}"));
+    }
+}
+
+#[test]
+fn lzma_that_takes_too_much_memory_cannot_be_checked() {
+    let Some(deploy) = release() else { return };
+    // A compressor would take gigabytes of memory; the size of the dictionary says so to a reader as well.
+    deploy.sh("xz -0 --format=lzma < build/rootfs.ext4 > deploy/rootfs.lzma");
+    let mut bytes = deploy.read("rootfs.lzma");
+    bytes[1..5].copy_from_slice(&(1_u32 << 30).to_le_bytes());
+    deploy.write("rootfs.lzma", bytes);
+    deploy.refuses("takes too much memory");
+}
+
+#[test]
 fn an_exception_names_one_file_of_a_boot_partition() {
     let Some(deploy) = release() else { return };
     deploy.sh(&format!(
@@ -107,7 +184,7 @@ fn a_development_certificate_on_a_boot_partition_is_refused() {
     deploy.sh(&format!("cd deploy; {FAT}; mcopy -i boot.vfat fit.itb ../dev-update.pem ::/"));
     deploy.refuses("development key");
     // No exception for it helps.
-    deploy.policy("gate:\n  allow:\n    - path: \"*:**\"\n      reason: everything\n");
+    deploy.policy("gate:\n  allow:\n    - path: \"boot.vfat:**\"\n      reason: everything\n");
     deploy.refuses("development key");
 }
 

@@ -9,6 +9,12 @@ fn flip(deploy: &Deploy, name: &str, at: usize) {
     deploy.write(name, bytes);
 }
 
+/// Puts a covered kernel behind another file.
+fn append(deploy: &Deploy, name: &str) {
+    let bytes = [deploy.read(name), deploy.read("Image")].concat();
+    deploy.write(name, bytes);
+}
+
 /// What is done to a good directory, and what the gate must then say.
 type Mutation = (&'static str, fn(&Deploy), &'static str);
 
@@ -24,6 +30,9 @@ const MUTATIONS: &[Mutation] = &[
         },
         "fit.itb",
     ),
+    ("a kernel behind the FIT", |d| append(d, "fit.itb"), "no part of it"),
+    ("a kernel behind a device tree", |d| append(d, "board.dtb"), "nothing signed covers it"),
+    ("a kernel behind U-Boot's tree", |d| append(d, "u-boot.dtb"), "no part of it"),
     ("a bit of U-Boot's FIT", |d| flip(d, "u-boot.itb", 20_000), "bad signature"),
     ("a bit of the image's data", |d| flip(d, "rootfs.ext4.verity", 1_000_000), "data block 244"),
     (
