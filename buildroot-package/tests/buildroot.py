@@ -484,7 +484,9 @@ class Bench:
         """Another board, whose SPL has its tree behind it: U-Boot becomes a FIT that SPL demands."""
         names = ("TARGET_UBOOT_BOARD_DEFCONFIG", "TARGET_UBOOT_CONFIG_FRAGMENT_FILES")
         before = {name: self.option(name) for name in names}
+        # With a dtc from outside, U-Boot for this board asks for pylibfdt too
         self.options(TARGET_UBOOT_BOARD_DEFCONFIG='"xilinx_zynqmp_mini_emmc0"', TARGET_UBOOT_SPL="y",
+                     TARGET_UBOOT_NEEDS_PYLIBFDT="y",
                      TARGET_UBOOT_CONFIG_FRAGMENT_FILES=f'"{TESTS}/fixture/spl.config"', HSMSIGN_DEV="y",
                      HSMSIGN_OFF=None, HSMSIGN_RELEASE=None)
         self.options(HSMSIGN_UBOOT_FIT="y")
@@ -501,7 +503,7 @@ class Bench:
         plain = next(self.out.glob("build/uboot-*/spl/u-boot-spl.bin"))
         must(digest(self.images / "u-boot-spl.bin") == digest(plain), "off: u-boot-spl.bin is as U-Boot built it")
         must(not list(self.images.glob("hsmsign-*")), "and no piece of ours is left")
-        self.options(TARGET_UBOOT_SPL=None, **before)
+        self.options(TARGET_UBOOT_SPL=None, TARGET_UBOOT_NEEDS_PYLIBFDT=None, **before)
         self.make("uboot-dirclean")
 
     def judge_spl(self, mode):
