@@ -74,6 +74,25 @@ impl Hanging {
     }
 }
 
+/// What `command` runs, as `program` executes it in its own place.
+fn through(program: &str, arguments: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.args(arguments).arg(command.get_program()).args(command.get_args());
+    outer.current_dir(command.get_current_dir().unwrap());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
+}
+
+/// A shell without job control starts what runs in the background, as these tests may, with SIGINT ignored.
+fn heard(command: Command) -> Command {
+    through("env", &["--default-signal=INT,TERM"], &command)
+}
+
 impl Drop for Hanging {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -84,7 +103,7 @@ impl Drop for Hanging {
 #[test]
 fn a_module_is_finalized_before_a_signal_ends_the_command() {
     for signal in [Signal::TERM, Signal::INT] {
-        let Some(mut hanging) = Hanging::start("hang-login", "login", |c| c) else { return };
+        let Some(mut hanging) = Hanging::start("hang-login", "login", heard) else { return };
         hanging.signal(signal);
         hanging.wait_for("stderr", "ending when the token has answered");
         hanging.go_on();
@@ -97,7 +116,7 @@ fn a_module_is_finalized_before_a_signal_ends_the_command() {
 
 #[test]
 fn a_signature_that_was_begun_is_finished() {
-    let Some(mut hanging) = Hanging::start("hang", "hangs", |c| c) else { return };
+    let Some(mut hanging) = Hanging::start("hang", "hangs", heard) else { return };
     hanging.signal(Signal::TERM);
     hanging.wait_for("stderr", "ending when the token has answered");
     hanging.go_on();
@@ -107,7 +126,7 @@ fn a_signature_that_was_begun_is_finished() {
 
 #[test]
 fn a_second_signal_ends_the_command_at_once() {
-    let Some(mut hanging) = Hanging::start("hang", "hangs", |c| c) else { return };
+    let Some(mut hanging) = Hanging::start("hang", "hangs", heard) else { return };
     hanging.signal(Signal::INT);
     hanging.wait_for("stderr", "ending when the token has answered");
     hanging.signal(Signal::TERM);
@@ -117,21 +136,7 @@ fn a_second_signal_ends_the_command_at_once() {
 
 #[test]
 fn a_signal_that_the_caller_ignores_stays_ignored() {
-    let in_shell = |command: Command| {
-        let mut shell = Command::new("/bin/sh");
-        shell
-            .args(["-c", "trap '' INT; exec \"$@\"", "sh"])
-            .arg(command.get_program())
-            .args(command.get_args());
-        shell.current_dir(command.get_current_dir().unwrap());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => shell.env(name, value),
-                None => shell.env_remove(name),
-            };
-        }
-        shell
-    };
+    let in_shell = |command: Command| through("/bin/sh", &["-c", "trap '' INT; exec \"$@\"", "sh"], &command);
     let Some(mut hanging) = Hanging::start("hang", "hangs", in_shell) else { return };
     hanging.signal(Signal::INT);
     hanging.go_on();
