@@ -8,6 +8,10 @@ use std::ops::Range;
 const SECTOR_LEN_BYTES: u64 = 512;
 /// Most partitions that are looked at.
 const MAX_PARTITIONS: usize = 128;
+/// A GPT's header, of which the rest of its sector is reserved.
+const GPT_HEADER_LEN_BYTES: u64 = 92;
+/// A GPT's partition entry; headers may name more, which is reserved.
+const ENTRY_LEN_BYTES: usize = 128;
 /// The type of the one partition in the MBR of a GPT disk.
 const PROTECTIVE: u8 = 0xee;
 
@@ -65,42 +69,70 @@ pub(crate) fn partitions(source: &dyn Source, head: &[u8]) -> Result<Option<Vec<
 }
 
 fn gpt(source: &dyn Source, head: &[u8]) -> Result<Vec<Partition>, ReadError> {
-    let header = head.get(512..).unwrap_or_default();
-    let table = le64(header, 72).saturating_mul(SECTOR_LEN_BYTES);
-    let count = usize::try_from(le32(header, 80)).unwrap_or(0).min(MAX_PARTITIONS);
-    let entry_len = usize::try_from(le32(header, 84)).unwrap_or(0).clamp(128, 4096);
-    let wanted = (count * entry_len) as u64;
-    let end = table.saturating_add(wanted).min(source.len_bytes());
-    let bytes = source.read_range(table.min(end)..end, MAX_PARTITIONS * 4096)?;
-    let mut found = Vec::new();
-    for (index, entry) in bytes.chunks(entry_len).enumerate() {
-        if entry.get(..16).is_none_or(|kind| kind == [0; 16]) {
-            continue;
-        }
+    let array = Array::read(source, head.get(512..).unwrap_or_default())?;
+    let partition = |(index, entry): (usize, &[u8])| {
         let start = le64(entry, 32).saturating_mul(SECTOR_LEN_BYTES);
         let end = le64(entry, 40).saturating_add(1).saturating_mul(SECTOR_LEN_BYTES);
-        found.push(Partition { number: index + 1, range: start..end.max(start) });
-    }
-    Ok(found)
+        Partition { number: index + 1, range: start..end.max(start) }
+    };
+    Ok(array.used().map(partition).collect())
 }
 
-/// Where the tables themselves are: the MBR's with disk signature and end mark and, on a GPT disk, both of its
-/// headers with their entries (33 sectors each, as every tool makes them).
+/// A GPT's array of partition entries (UEFI 2.10, section 5.3.3).
+struct Array {
+    at: u64,
+    entry_len_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+impl Array {
+    /// The one that a header names.
+    fn read(source: &dyn Source, header: &[u8]) -> Result<Self, ReadError> {
+        let at = le64(header, 72).saturating_mul(SECTOR_LEN_BYTES).min(source.len_bytes());
+        let count = usize::try_from(le32(header, 80)).unwrap_or(0).min(MAX_PARTITIONS);
+        let entry_len_bytes = usize::try_from(le32(header, 84)).unwrap_or(0).clamp(ENTRY_LEN_BYTES, 4096);
+        let end = at.saturating_add((count * entry_len_bytes) as u64).min(source.len_bytes());
+        let bytes = source.read_range(at..end, MAX_PARTITIONS * 4096)?;
+        Ok(Self { at, entry_len_bytes, bytes })
+    }
+
+    /// The entries that have a type, with their index.
+    fn used(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let used = |entry: &[u8]| entry.get(..16).is_some_and(|kind| kind != [0; 16]);
+        self.bytes.chunks(self.entry_len_bytes).enumerate().filter(move |(_, entry)| used(entry))
+    }
+}
+
+/// Where the tables themselves are: the MBR's with disk signature and end mark and, on a GPT disk, its two headers and those of
+/// their entries that stand for a partition. What else lies there is reserved, and zero.
 ///
 /// # Errors
 ///
 /// [`ReadError`] if the disk cannot be read.
 pub(crate) fn tables(source: &dyn Source) -> Result<Vec<Range<u64>>, ReadError> {
-    const GPT_LEN_BYTES: u64 = 33 * SECTOR_LEN_BYTES;
     let mut tables = Vec::new();
     tables.push(440..SECTOR_LEN_BYTES);
-    let len = source.len_bytes();
-    let mark = SECTOR_LEN_BYTES..len.min(SECTOR_LEN_BYTES + 8);
-    if mark.end > mark.start && source.read_range(mark, 8)? == b"EFI PART" {
-        tables.push(SECTOR_LEN_BYTES..SECTOR_LEN_BYTES + GPT_LEN_BYTES);
-        tables.push(len.saturating_sub(GPT_LEN_BYTES)..len);
+    let backup = source.len_bytes().saturating_sub(SECTOR_LEN_BYTES);
+    if gpt_tables(source, SECTOR_LEN_BYTES, &mut tables)? {
+        gpt_tables(source, backup, &mut tables)?;
     }
     Ok(tables)
+}
+
+/// Adds a GPT's header at `at` and its entries. Whether there is one.
+fn gpt_tables(source: &dyn Source, at: u64, tables: &mut Vec<Range<u64>>) -> Result<bool, ReadError> {
+    let end = at.saturating_add(SECTOR_LEN_BYTES).min(source.len_bytes());
+    let header = source.read_range(at.min(end)..end, 512)?;
+    if header.get(..8) != Some(b"EFI PART") {
+        return Ok(false);
+    }
+    tables.push(at..at + GPT_HEADER_LEN_BYTES);
+    let array = Array::read(source, &header)?;
+    for (index, _) in array.used() {
+        let start = array.at + (index * array.entry_len_bytes) as u64;
+        tables.push(start..start + ENTRY_LEN_BYTES as u64);
+    }
+    Ok(true)
 }
 
 fn le32(bytes: &[u8], at: usize) -> u32 {

@@ -1,6 +1,6 @@
 //! Disk images: what is on them, and what lies beside their partitions.
 
-use crate::fixture::Deploy;
+use crate::{common::find_tool, fixture::Deploy};
 
 const SECTOR: usize = 512;
 /// Where the one partition begins.
@@ -59,4 +59,37 @@ fn a_disk_ships_if_all_that_is_on_it_may() {
     deploy.refuses("at byte 0");
     with(|d| d.extend([0, 0, 7]));
     deploy.refuses("in no partition");
+}
+
+#[test]
+fn nothing_hides_in_what_a_gpt_reserves() {
+    let (Some(deploy), Some(sfdisk)) = (Deploy::release(), find_tool("sfdisk")) else { return };
+    let rootfs = deploy.read("rootfs.ext4.verity");
+    let sectors = rootfs.len().div_ceil(SECTOR) + 16;
+    deploy.write("sdcard.img", vec![0; START + (sectors + 2048) * SECTOR]);
+    let script = format!("label: gpt\nstart=2048, size={sectors}, type=L, name=root\n");
+    let path = deploy.bench.write("layout", script);
+    let made = std::process::Command::new(sfdisk)
+        .arg("--quiet")
+        .arg(deploy.file("sdcard.img"))
+        .stdin(std::fs::File::open(path).unwrap())
+        .status();
+    assert!(made.unwrap().success());
+    let mut good = deploy.read("sdcard.img");
+    good[START..START + rootfs.len()].copy_from_slice(&rootfs);
+    deploy.write("sdcard.img", &good);
+    deploy.gate(&[]).exits(0).says("sdcard.img");
+
+    // Behind the header, in the second entry and in the last, before and in the backup at the end.
+    let end = good.len();
+    for at in [SECTOR + 92, 2 * SECTOR + 128 + 60, 34 * SECTOR - 1, end - SECTOR - 1, end - 1] {
+        let mut bytes = good.clone();
+        bytes[at] = 0x90;
+        deploy.write("sdcard.img", bytes);
+        deploy.refuses(&format!("at byte {at}"));
+    }
+    // An entry that begins like one in use is a partition, which has to be covered.
+    good[2 * SECTOR + 128] = 0x90;
+    deploy.write("sdcard.img", good);
+    deploy.refuses("partition 2");
 }
