@@ -40,6 +40,14 @@ class Package(unittest.TestCase):
         self.assertRegex(version(), r"^\d+\.\d+\.\d+-[0-9a-f]{12}\n$")
         self.assertEqual(version(), version())
 
+    def test_a_link_to_the_external_tree_leads_to_the_same_source(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            link = pathlib.Path(scratch, "link")
+            link.symlink_to(ROOT)
+            said = [subprocess.run([tree / PACK.relative_to(ROOT), "--version"], check=True, capture_output=True, text=True).stdout
+                    for tree in (ROOT, link)]
+            self.assertEqual(said[0], said[1])
+
     def test_version_ignores_what_the_build_does_not_need(self):
         """A changed changelog or test shall not cost users a new archive and a new build of the tool."""
         with tempfile.TemporaryDirectory() as place:

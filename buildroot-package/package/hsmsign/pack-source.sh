@@ -12,7 +12,7 @@
 set -euo pipefail
 export LC_ALL=C
 
-checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd -P)"
+checkout="$(cd -P "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd -P)"
 # What building the tool does not need: a change there shall not cost every user
 # a new archive and a build. The external tree's .hash file names the archive.
 # Benches stay: signer/Cargo.toml declares them, and cargo looks for them.
