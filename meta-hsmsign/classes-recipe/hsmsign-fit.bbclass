@@ -2,7 +2,7 @@
 #
 #   HSMSIGN_ROOTFS_IMAGE = "acme-image"
 #
-# With it the FIT's device trees carry the root hash of that image, and the FIT is made after it.
+# With it the device trees of the FIT carry the root hash of that image, and it is signed after that.
 
 inherit hsmsign
 
@@ -30,7 +30,8 @@ HSMSIGN_FIT_OPTIONS[doc] = "More options of `hsmsign sign fit`, such as --image-
 # oe-core signs with key files; hsmsign signs what it has assembled, instead.
 HSMSIGN_OVERRULED := "${@hsmsign_take_over(d, 'fit')}"
 
-def hsmsign_fit_sign_files(d, task, suffix=''):
+# The options of `hsmsign sign fit`, and with them the files that they name.
+def hsmsign_fit_options(d):
     import os, hsmsign.hooks
     options = (d.getVar('HSMSIGN_FIT_OPTIONS') or '').split()
     rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
@@ -43,9 +44,7 @@ def hsmsign_fit_sign_files(d, task, suffix=''):
         certificate = d.expand('${WORKDIR}/hsmsign-update.pem')
         hsmsign_run(d, ['keys', 'certificate', '--role', 'update', '-o', certificate])
         options += ['--update-certificate', certificate]
-    for path in hsmsign_fit_paths(d, task):
-        hsmsign_run(d, ['sign', 'fit', path + suffix, '-o', path] + options)
-        hsmsign_run(d, ['verify', 'fit', path])
+    return options
 
 def hsmsign_fit_paths(d, task):
     import os, hsmsign.hooks
@@ -54,7 +53,21 @@ def hsmsign_fit_paths(d, task):
 
 # After the task that assembles: it begins from nothing each time, so no signature is ever left over.
 python hsmsign_fit_sign() {
-    hsmsign_fit_sign_files(d, 'do_' + d.getVar('BB_CURRENTTASK'))
+    options = hsmsign_fit_options(d)
+    for path in hsmsign_fit_paths(d, 'do_' + d.getVar('BB_CURRENTTASK')):
+        hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
+}
+
+# After do_deploy has put it in DEPLOYDIR, under whatever name.
+python hsmsign_fit_deploy() {
+    import hsmsign.hooks
+    options = hsmsign_fit_options(d)
+    for made in hsmsign_fit_paths(d, hsmsign.hooks.COMPILE):
+        deployed = hsmsign.hooks.same_files(made, d.getVar('DEPLOYDIR'))
+        if not deployed:
+            bb.fatal(hsmsign.hooks.fit_not_deployed(d.getVar('PN'), made))
+        for path in deployed:
+            hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
 }
 
 # For a task of ours, which may run again without the one that assembles: it signs this copy.
@@ -66,8 +79,10 @@ python hsmsign_fit_keep() {
 
 python do_hsmsign_fit() {
     import hsmsign.hooks
+    options = hsmsign_fit_options(d)
     for task in hsmsign.hooks.ASSEMBLE:
-        hsmsign_fit_sign_files(d, task, '.unsigned')
+        for path in hsmsign_fit_paths(d, task):
+            hsmsign_run(d, ['sign', 'fit', path + '.unsigned', '-o', path] + options)
 }
 
 python () {
@@ -80,20 +95,23 @@ python () {
         # none, and its packages would have the version `None`, which dpkg refuses.
         d.setVar('PKGV', "${@get_kernelversion_file('${STAGING_KERNEL_BUILDDIR}') or d.getVar('PV')}")
     for task in tasks:
+        # With a root hash the FIT is signed on its way to the deploy directory, and the packaged copy stays unsigned: a root
+        # filesystem with kernel packages waits for those, and nothing is packaged anew because a file of the image has changed.
         if task == own:
-            # scarthgap assembles before do_install, and a root filesystem with kernel packages waits for that. So
-            # with a root hash the FIT is signed on its way to the deploy directory; the packaged copy stays unsigned.
+            # scarthgap's kernel deploys by what lies in ${B}.
             bb.build.addtask(task, 'do_deploy', 'do_install %s' % ' '.join(hsmsign.hooks.ASSEMBLE), d)
             for assemble in hsmsign.hooks.ASSEMBLE:
                 d.appendVarFlag(assemble, 'postfuncs', ' hsmsign_fit_keep')
+        elif task == 'do_deploy':
+            # Before sstate's own function, which takes it away.
+            d.prependVarFlag(task, 'postfuncs', 'hsmsign_fit_deploy ')
         else:
             d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_sign')
         hsmsign_task(d, task)
         if rootfs:
             if bb.data.inherits_class('kernel-fit-image', d):
                 # Images are never in shared state. One that comes out otherwise when it is built again (a postprocess
-                # command with a time in it) must not meet a FIT with the root hash of the earlier one. Only what is deployed: to
-                # package it anew would need the kernel's build directory, which shared state does not bring back.
+                # command with a time in it) must not meet a FIT with the root hash of the earlier one.
                 d.setVar('SSTATE_SKIP_CREATION:task-deploy', '1')
             other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
             if other:

@@ -26,7 +26,6 @@ hsmsign_sign_rootfs() {
 	ext2|ext3|ext4) hsmsign_fix_ext_times $1.$3 ;;
 	esac
 	hsmsign_shell sign rootfs $1.$3 -o $1.$3.verity ${HSMSIGN_ROOTFS_OPTIONS}
-	hsmsign_shell verify rootfs $1.$3.verity
 	# create_symlinks knows the image alone.
 	for beside in roothash roothash.p7s verity.json; do
 		if [ -n "$2" ] && [ "$2" != "$1" ]; then

@@ -13,7 +13,6 @@ python hsmsign_sign_bundles() {
         bb.fatal('do_swuimage of %s left no bundle in %s' % (d.getVar('PN'), d.getVar('SWUDEPLOYDIR')))
     for bundle in bundles:
         hsmsign_run(d, ['sign', 'swu', bundle, '-o', bundle])
-        hsmsign_run(d, ['verify', 'swu', bundle])
 }
 
 python () {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Where each series makes what is signed. All that differs between series stands here."""
 
+import filecmp
+import os
 import re
 import uuid
 
@@ -13,7 +15,8 @@ _CLASSES = (
     ("swupdate", "swupdate-common", "hsmsign-swupdate"),
 )
 
-# scarthgap's tasks that assemble a FIT.
+# wrynose's task that assembles a FIT, and scarthgap's.
+COMPILE = "do_compile"
 ASSEMBLE = ("do_assemble_fitimage", "do_assemble_fitimage_initramfs")
 
 # What oe-core's and meta-swupdate's own signing is told in the recipes of a hook: nothing of it may sign besides us.
@@ -89,7 +92,7 @@ def who_wins(recipe, mode, hook, settings):
 def fit_tasks(inherits, root_hash):
     """The tasks that sign the kernel's FIT, and which of them is a task of ours."""
     if inherits("kernel-fit-image"):
-        return ["do_compile"], None
+        return ["do_deploy" if root_hash else COMPILE], None
     if root_hash:
         return ["do_hsmsign_fit"], "do_hsmsign_fit"
     return list(ASSEMBLE), None
@@ -102,13 +105,19 @@ def multiconfig_dependency(current, other, image):
 
 def fit_files(task, output_directory, initramfs):
     """The FITs that `task` has assembled, relative to ${B}; not each must be there."""
-    if task == "do_compile":
+    if task == COMPILE:
         return ["fitImage"]
     if task == "do_assemble_fitimage":
         return ["%s/fitImage-none" % output_directory]
     if task == "do_assemble_fitimage_initramfs" and initramfs:
         return ["%s/fitImage-bundle" % output_directory, "%s/fitImage-%s" % (output_directory, initramfs)]
     return []
+
+
+def same_files(made, directory):
+    """The files below `directory` that hold the same bytes as the file `made`; links are none."""
+    paths = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in names]
+    return sorted(path for path in paths if not os.path.islink(path) and filecmp.cmp(made, path, shallow=False))
 
 
 def verity_types(fstypes):
@@ -193,6 +202,13 @@ def no_description(image, fstype, path):
     return (
         'HSMSIGN_ROOTFS_IMAGE = "%s": it was built but left no %s; write IMAGE_FSTYPES += "%s" for that image, '
         "or set HSMSIGN_ROOTFS_TYPE to the type it has" % (image, path, fstype)
+    )
+
+
+def fit_not_deployed(recipe, made):
+    return (
+        "%s: do_deploy left no copy of %s in DEPLOYDIR, so its FIT cannot be signed with a root hash; let it deploy the FIT as it was "
+        "assembled, or write HSMSIGN_ROOTFS_IMAGE:pn-%s = \"\"" % (recipe, made, recipe)
     )
 
 

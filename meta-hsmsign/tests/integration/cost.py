@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """What signing costs: wall time in dev against off, measured in pairs with real bitbake. Variables as for run.py.
 
-  cost.py [PAIRS [MB]]
+  cost.py [PAIRS [MB [PACKAGES]]]
 
-A warm build here: everything is there but the root filesystem, which has been made anew, so image, bundle and FIT follow.
-MB is how much the root filesystem holds besides the test's few files, as a product's would.
+A warm build here: everything is there, and a file of one package has changed. So that package, the root filesystem, image,
+bundle and FIT follow. MB is how much the root filesystem holds besides the test's few files, in how many packages; by default as
+much as a small image. The kernel is as long as a small compressed one.
 The figures are for docs/yocto.md; nothing is judged, since a machine's load is no property of the layer. CPU time is none
 of the load's: it is shown too if COST_CPU names a file with the nanoseconds of the control group this runs in (cpuacct.usage).
 """
@@ -45,9 +46,14 @@ def parse(build):
     return timed(build, "-p")
 
 
+def edited(build):
+    """The file that changes. Not a recipe: all of them would be read anew, in both modes."""
+    return build.top / "edited"
+
+
 def warm(build):
-    """Seconds for image, bundle and FIT after the root filesystem has been made anew."""
-    build.bitbake("-f", "-c", "rootfs", "test-image")
+    """Seconds to build all after an edit."""
+    edited(build).write_text("%d\n" % time.time_ns())
     return timed(build, *integration.TARGETS, build.fit)
 
 
@@ -67,10 +73,12 @@ def show(name, pairs):
 
 def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    ballast = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    ballast = int(sys.argv[2]) if len(sys.argv) > 2 else 40
+    packages = int(sys.argv[3]) if len(sys.argv) > 3 else 40
     # A file system of this size and half as much again.
-    more = ['IMAGE_INSTALL:append:pn-test-image = " test-ballast"', 'TEST_BALLAST_MB = "%d"' % ballast,
-            'IMAGE_ROOTFS_SIZE:forcevariable = "%d"' % (ballast * 1536)] if ballast else []
+    more = ['IMAGE_INSTALL:append:pn-test-image = " %s"' % " ".join("test-ballast-%d" % n for n in range(packages)),
+            'TEST_BALLAST_MB = "%d"' % ballast, 'TEST_BALLAST_PACKAGES = "%d"' % packages, 'TEST_KERNEL_MB = "12"',
+            'IMAGE_ROOTFS_SIZE:forcevariable = "%d"' % (ballast * 1536)]
     text = (pathlib.Path(os.environ["OECORE_DIR"]) / "meta/conf/layer.conf").read_text()
     series = re.search(r'^LAYERSERIES_CORENAMES = "([^"]*)"', text, re.MULTILINE).group(1)
     top = pathlib.Path(os.environ["TEST_BUILD"]).resolve()
@@ -78,11 +86,12 @@ def main():
     for name, lines in (("off", OFF), ("dev", DEV)):
         build = integration.Build(top / name, series)
         # No shared state in common: with the mode off, oe-core's FIT with a kernel from there has no version.
-        build.configure(*lines, *more, *integration.common())
+        edited(build).touch()
+        build.configure(*lines, *more, 'TEST_PLANTED = "%s"' % edited(build), *integration.common())
         shutil.rmtree(build.top / "cache", ignore_errors=True)
         build.build(*integration.TARGETS, build.fit)
         builds.append(build)
-    print("%s, %d pairs, %d MB, load %.1f" % (series, count, ballast, os.getloadavg()[0]), flush=True)
+    print("%s, %d pairs, %d MB in %d packages, load %.1f" % (series, count, ballast, packages, os.getloadavg()[0]), flush=True)
     for what in (warm, parse, idle):
         pairs = []
         for number in range(count):

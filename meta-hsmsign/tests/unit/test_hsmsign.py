@@ -221,7 +221,7 @@ class Command(Scratch):
                 self.assertEqual(said.strip().splitlines(), last)
 
 
-class Hooks(unittest.TestCase):
+class Hooks(Scratch):
     def test_classes(self):
         def found(*theirs, wanted=settings.HOOKS):
             return hooks.classes(wanted, lambda name: name in theirs)
@@ -238,10 +238,23 @@ class Hooks(unittest.TestCase):
 
     def test_fit_tasks(self):
         wrynose, scarthgap = "kernel-fit-image".__eq__, "kernel-fitimage".__eq__
-        self.assertEqual(hooks.fit_tasks(wrynose, True), (["do_compile"], None))
+        self.assertEqual(hooks.fit_tasks(wrynose, False), (["do_compile"], None))
         self.assertEqual(hooks.fit_tasks(scarthgap, False)[0][0], "do_assemble_fitimage")
         # Not before do_install: a root file system with kernel packages waits for that.
+        self.assertEqual(hooks.fit_tasks(wrynose, True), (["do_deploy"], None))
         self.assertEqual(hooks.fit_tasks(scarthgap, True), (["do_hsmsign_fit"], "do_hsmsign_fit"))
+
+    def test_a_fit_is_known_by_its_bytes_whatever_its_name(self):
+        place = self.path / "deploy"
+        (place / "sub").mkdir(parents=True)
+        made = place.parent / "fitImage"
+        made.write_bytes(b"FIT")
+        (place / "sub/recovery.itb").write_bytes(b"FIT")
+        (place / "other").write_bytes(b"FIX")
+        (place / "link").symlink_to("sub/recovery.itb")
+        (place / "dangling").symlink_to("nowhere")
+        self.assertEqual(hooks.same_files(made, place), [str(place / "sub/recovery.itb")])
+        self.assertIn("HSMSIGN_ROOTFS_IMAGE:pn-acme-fit", hooks.fit_not_deployed("acme-fit", made))
 
     def test_multiconfig_dependency(self):
         for default in ("", "default", None):  # wrynose, scarthgap
