@@ -603,6 +603,18 @@ def part_own(build):
     return " ".join(targets)
 
 
+def part_packaged(build):
+    """A root filesystem that holds the kernel's packages, the FIT's among them, whose deployed FIT carries its root hash."""
+    package = "linux-yocto-fitimage" if build.series == "wrynose" else "kernel-image-fitimage-6.18.0"
+    build.configure(*DEV, *common(), 'IMAGE_INSTALL:append:pn-test-image = " %s"' % package)
+    build.build()
+    judge(build, dev_call(build), "dev", build.top / "judge")
+    image = build.deployed("test-image-test-arm64.rootfs.ext4.verity")
+    seen = run(["debugfs", "-R", "ls -p /boot", image]).stdout
+    check("fitImage" in seen, "the root file system has no FIT in /boot:\n" + seen)
+    return package
+
+
 def part_overruled(build):
     """Who has chosen key files is told that they have no effect, whatever override the choice stands behind; and they have none."""
     keys = build.top / "their-keys"
@@ -872,7 +884,7 @@ def part_checklayer(build):
     return " ".join(re.findall(r"(?:OK|Ran \d+ tests)[^\n]*", seen.stdout))
 
 
-PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_initramfs, part_multiconfig,
+PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_packaged, part_initramfs, part_multiconfig,
          part_wic, part_uboot, part_notree, part_spl, part_softhsm, part_selftest, part_archiver, part_source, part_checklayer]
 
 

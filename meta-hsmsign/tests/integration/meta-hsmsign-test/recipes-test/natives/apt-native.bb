@@ -11,6 +11,7 @@ do_install() {
 	cat > ${D}${sysconfdir}/apt/apt.conf.sample <<-'EOF'
 	APT {
 	  Install-Recommends "true";
+	  Architecture "i586";
 	  Get { AllowUnauthenticated "true"; Assume-Yes "true"; };
 	};
 	Dir "#ROOTFS#/";
