@@ -46,10 +46,20 @@ def hsmsign_fit_options(d):
         options += ['--update-certificate', certificate]
     return options
 
+# The FITs that a task has assembled. scarthgap's make one or another; where there must be one, none is a mistake.
 def hsmsign_fit_paths(d, task):
     import os, hsmsign.hooks
     names = hsmsign.hooks.fit_files(task, d.getVar('KERNEL_OUTPUT_DIR'), d.getVar('INITRAMFS_IMAGE'))
-    return [path for path in (os.path.join(d.getVar('B'), name) for name in names) if os.path.exists(path)]
+    paths = [os.path.join(d.getVar('B'), name) for name in names]
+    found = [path for path in paths if os.path.exists(path)]
+    if task == hsmsign.hooks.COMPILE and not found:
+        bb.fatal(hsmsign.hooks.no_fit(d.getVar('PN'), paths[0]))
+    return found
+
+def hsmsign_fit_all_paths(d):
+    import hsmsign.hooks
+    tasks = hsmsign.hooks.assembling_tasks(lambda name: bb.data.inherits_class(name, d))
+    return [path for task in tasks for path in hsmsign_fit_paths(d, task)]
 
 # After the task that assembles: it begins from nothing each time, so no signature is ever left over.
 python hsmsign_fit_sign() {
@@ -58,64 +68,56 @@ python hsmsign_fit_sign() {
         hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
 }
 
-# After do_deploy has put it in DEPLOYDIR, under whatever name.
-python hsmsign_fit_deploy() {
-    import hsmsign.hooks
-    options = hsmsign_fit_options(d)
-    for made in hsmsign_fit_paths(d, hsmsign.hooks.COMPILE):
-        deployed = hsmsign.hooks.same_files(made, d.getVar('DEPLOYDIR'))
-        if not deployed:
-            bb.fatal(hsmsign.hooks.fit_not_deployed(d.getVar('PN'), made))
-        for path in deployed:
-            hsmsign_run(d, ['sign', 'fit', path, '-o', path] + options)
-}
-
-# For a task of ours, which may run again without the one that assembles: it signs this copy.
+# For do_hsmsign_fit, which may run again without the task that assembles: it signs this copy.
 python hsmsign_fit_keep() {
     import shutil
     for path in hsmsign_fit_paths(d, 'do_' + d.getVar('BB_CURRENTTASK')):
         shutil.copyfile(path, path + '.unsigned')
 }
 
+# And for do_install, which may run again after it: no package has a FIT with the root hash of an earlier image.
+python hsmsign_fit_restore() {
+    import os, shutil
+    for path in hsmsign_fit_all_paths(d):
+        # scarthgap assembles the one with the initramfs after do_install.
+        if os.path.exists(path + '.unsigned'):
+            shutil.copyfile(path + '.unsigned', path)
+}
+
+# With a root hash the FIT is signed on its way to the deploy directory, and the packaged copy stays unsigned: a root
+# filesystem with kernel packages waits for those, and nothing is packaged anew because a file of the image has changed.
 python do_hsmsign_fit() {
-    import hsmsign.hooks
     options = hsmsign_fit_options(d)
-    for task in hsmsign.hooks.ASSEMBLE:
-        for path in hsmsign_fit_paths(d, task):
-            hsmsign_run(d, ['sign', 'fit', path + '.unsigned', '-o', path] + options)
+    for path in hsmsign_fit_all_paths(d):
+        hsmsign_run(d, ['sign', 'fit', path + '.unsigned', '-o', path] + options)
 }
 
 python () {
     hsmsign_enforce(d, 'fit')
     import hsmsign.hooks
     rootfs = d.getVar('HSMSIGN_ROOTFS_IMAGE')
-    tasks, own = hsmsign.hooks.fit_tasks(lambda name: bb.data.inherits_class(name, d), bool(rootfs))
+    assembling = hsmsign.hooks.assembling_tasks(lambda name: bb.data.inherits_class(name, d))
     if 'get_kernelversion_file' in (d.getVar('PKGV', False) or ''):
         # wrynose reads it from the kernel's build directory. A FIT that is signed anew with a kernel from shared state finds
         # none, and its packages would have the version `None`, which dpkg refuses.
         d.setVar('PKGV', "${@get_kernelversion_file('${STAGING_KERNEL_BUILDDIR}') or d.getVar('PV')}")
-    for task in tasks:
-        # With a root hash the FIT is signed on its way to the deploy directory, and the packaged copy stays unsigned: a root
-        # filesystem with kernel packages waits for those, and nothing is packaged anew because a file of the image has changed.
-        if task == own:
-            # scarthgap's kernel deploys by what lies in ${B}.
-            bb.build.addtask(task, 'do_deploy', 'do_install %s' % ' '.join(hsmsign.hooks.ASSEMBLE), d)
-            for assemble in hsmsign.hooks.ASSEMBLE:
-                d.appendVarFlag(assemble, 'postfuncs', ' hsmsign_fit_keep')
-        elif task == 'do_deploy':
-            # Before sstate's own function, which takes it away.
-            d.prependVarFlag(task, 'postfuncs', 'hsmsign_fit_deploy ')
-        else:
+    if not rootfs:
+        for task in assembling:
             d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_sign')
-        hsmsign_task(d, task)
-        if rootfs:
-            if bb.data.inherits_class('kernel-fit-image', d):
-                # Images are never in shared state. One that comes out otherwise when it is built again (a postprocess
-                # command with a time in it) must not meet a FIT with the root hash of the earlier one.
-                d.setVar('SSTATE_SKIP_CREATION:task-deploy', '1')
-            other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
-            if other:
-                d.appendVarFlag(task, 'mcdepends', ' ' + hsmsign.hooks.multiconfig_dependency(d.getVar('BB_CURRENT_MC'), other, rootfs))
-            else:
-                d.appendVarFlag(task, 'depends', ' %s:do_image_complete' % rootfs)
+            hsmsign_task(d, task)
+        return
+    for task in assembling:
+        d.appendVarFlag(task, 'postfuncs', ' hsmsign_fit_keep')
+    d.appendVarFlag('do_install', 'prefuncs', ' hsmsign_fit_restore')
+    bb.build.addtask('do_hsmsign_fit', 'do_deploy', 'do_install ' + ' '.join(assembling), d)
+    hsmsign_task(d, 'do_hsmsign_fit')
+    if bb.data.inherits_class('kernel-fit-image', d):
+        # Images are never in shared state. One that comes out otherwise when it is built again (a postprocess
+        # command with a time in it) must not meet a FIT with the root hash of the earlier one.
+        d.setVar('SSTATE_SKIP_CREATION:task-deploy', '1')
+    other = d.getVar('HSMSIGN_ROOTFS_MULTICONFIG')
+    if other:
+        d.appendVarFlag('do_hsmsign_fit', 'mcdepends', ' ' + hsmsign.hooks.multiconfig_dependency(d.getVar('BB_CURRENT_MC'), other, rootfs))
+    else:
+        d.appendVarFlag('do_hsmsign_fit', 'depends', ' %s:do_image_complete' % rootfs)
 }

@@ -101,6 +101,8 @@ python () {
         bb.fatal(hsmsign.hooks.two_verity_classes(d.getVar('PN'), other))
     for name in hsmsign.hooks.unsuitable_types(types):
         bb.fatal(hsmsign.hooks.unsuitable(d.getVar('PN'), name))
+    for name in hsmsign.hooks.disks_that_wait(types, d.getVar):
+        bb.fatal(hsmsign.hooks.disk_waits_for_itself(d.getVar('PN'), name))
     for base in hsmsign.hooks.verity_bases(types):
         task = hsmsign.hooks.image_task(base)
         hsmsign_task(d, task)

@@ -31,7 +31,10 @@ def hsmsign_run(d, arguments):
     command = shlex.split(d.getVar('HSMSIGN_CALL')) + arguments
     bb.note('Running: %s' % shlex.join(command))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    for line in (done.stderr + done.stdout).splitlines():
+    for line in done.stderr.splitlines():
+        warning = hsmsign.command.warning(line)
+        bb.warn('hsmsign: ' + warning) if warning else bb.note(line)
+    for line in done.stdout.splitlines():
         bb.note(line)
     if done.returncode != 0:
         bb.fatal(hsmsign.command.failure(d.getVar('HSMSIGN_MODE'), arguments, done.returncode, done.stderr))
@@ -50,9 +53,13 @@ hsmsign_shell() {
 		esac
 		bbfatal "hsmsign $1 $2 failed in mode ${HSMSIGN_MODE} (exit code $hsmsign_code):\n$hsmsign_messages$hsmsign_look"
 	fi
-	if [ -n "$hsmsign_messages" ]; then
-		printf '%s\n' "$hsmsign_messages"
-	fi
+	printf '%s\n' "$hsmsign_messages" | while IFS= read -r hsmsign_line; do
+		case "$hsmsign_line" in
+		"") ;;
+		"warning: "*) bbwarn "hsmsign: ${hsmsign_line#warning: }" ;;
+		*) printf '%s\n' "$hsmsign_line" ;;
+		esac
+	done
 }
 
 def hsmsign_look_at(d):

@@ -10,6 +10,9 @@ _LOOK_AT = {
     5: {"dev": "HSMSIGN_SOFTHSM and HSMSIGN_DEV_DIR", "release": "HSMSIGN_AGENT and HSMSIGN_HOST_CONFIG"},
 }
 
+# What the tool says on standard error while it goes on.
+_WARNING = "warning: "
+
 
 def call(variables, native_libraries, program="hsmsign"):
     """hsmsign with its global options, as a list.
@@ -31,6 +34,11 @@ def call(variables, native_libraries, program="hsmsign"):
         if variables.get("HSMSIGN_AGENT"):
             command += ["--agent", variables["HSMSIGN_AGENT"]]
     return command
+
+
+def warning(line):
+    """What a line of the tool's standard error warns of, or None if it is no warning."""
+    return line[len(_WARNING):] if line.startswith(_WARNING) else None
 
 
 def _look_at(code, mode):

@@ -9,12 +9,12 @@ import os
 import re
 import subprocess
 
+from hsmsign.command import warning
+
 # Longer reports are in the log, whose name the message tells.
 _SHOWN_LINES = 40
 # What begins a part of the gate's report that does not say why it refuses; indented lines belong to it.
 _GOOD = re.compile(r"(covered|signed|ok|warn|excepted)\s|\d+ files are no artifacts:|a release gate would refuse:")
-# What the tool says on standard error while it goes on.
-_WARNING = "warning: "
 
 
 def tool(binary, sysroots):
@@ -51,7 +51,7 @@ def run(checks, log):
             if process.returncode != 0:
                 bad.append(message(name, command[-1], process.returncode, report, error, log))
             else:
-                warnings += ["%s: %s" % (name, line[len(_WARNING):]) for line in error.splitlines() if line.startswith(_WARNING)]
+                warnings += ["%s: %s" % (name, text) for text in map(warning, error.splitlines()) if text]
     return bad, warnings
 
 

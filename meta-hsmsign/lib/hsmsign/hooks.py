@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Where each series makes what is signed. All that differs between series stands here."""
 
-import filecmp
-import os
 import re
 import uuid
 
@@ -17,7 +15,7 @@ _CLASSES = (
 
 # wrynose's task that assembles a FIT, and scarthgap's.
 COMPILE = "do_compile"
-ASSEMBLE = ("do_assemble_fitimage", "do_assemble_fitimage_initramfs")
+_ASSEMBLE = ("do_assemble_fitimage", "do_assemble_fitimage_initramfs")
 
 # What oe-core's and meta-swupdate's own signing is told in the recipes of a hook: nothing of it may sign besides us.
 FORCED = {
@@ -89,13 +87,9 @@ def who_wins(recipe, mode, hook, settings):
     )
 
 
-def fit_tasks(inherits, root_hash):
-    """The tasks that sign the kernel's FIT, and which of them is a task of ours."""
-    if inherits("kernel-fit-image"):
-        return ["do_deploy" if root_hash else COMPILE], None
-    if root_hash:
-        return ["do_hsmsign_fit"], "do_hsmsign_fit"
-    return list(ASSEMBLE), None
+def assembling_tasks(inherits):
+    """The tasks that assemble the kernel's FIT."""
+    return [COMPILE] if inherits("kernel-fit-image") else list(_ASSEMBLE)
 
 
 def multiconfig_dependency(current, other, image):
@@ -112,12 +106,6 @@ def fit_files(task, output_directory, initramfs):
     if task == "do_assemble_fitimage_initramfs" and initramfs:
         return ["%s/fitImage-bundle" % output_directory, "%s/fitImage-%s" % (output_directory, initramfs)]
     return []
-
-
-def same_files(made, directory):
-    """The files below `directory` that hold the same bytes as the file `made`; links are none."""
-    paths = [os.path.join(place, name) for place, _, names in os.walk(directory) for name in names]
-    return sorted(path for path in paths if not os.path.islink(path) and filecmp.cmp(made, path, shallow=False))
 
 
 def verity_types(fstypes):
@@ -163,15 +151,31 @@ def unsuitable_types(fstypes):
     return [name for name in verity_types(fstypes) if name.split(".")[0] in _UNSUITABLE or len(name.split(".")) > 2]
 
 
+def disks_that_wait(fstypes, value):
+    """The types of an image that would wait for themselves: scarthgap's kernel deploys its FIT after the image, a disk after that."""
+    waits = (
+        value("HSMSIGN_ROOTFS_IMAGE") == value("PN")
+        and not value("HSMSIGN_ROOTFS_MULTICONFIG")
+        and "fit" in (value("HSMSIGN_HOOKS") or "").split()
+        and "kernel-fitimage" in (value("KERNEL_CLASSES") or "").split()
+    )
+    return [name for name in fstypes if waits and name.split(".")[0] == "wic"]
+
+
 def image_uuid(recipe, machine):
     """A UUID for an ext4 file system that is the same in every build."""
     return str(uuid.uuid5(uuid.NAMESPACE_DNS, "%s.%s.hsmsign.invalid" % (recipe, machine)))
 
 
 def ext_options(options, uuid):
-    """What mkfs.ext4 is told besides `options` so that UUID and hash seed are not chance. What the user chose stays."""
+    """What mkfs.ext4 is told besides `options`. What the user chose stays.
+
+    UUID and hash seed must not be chance, and the kernel mounts no blocks that are smaller than dm-verity's, which mkfs.ext4
+    makes for a small file system.
+    """
     words = options.split()
-    more = [] if "-U" in words else ["-U", uuid]
+    more = [] if any(word.startswith("-b") for word in words) else ["-b", "4096"]
+    more += [] if "-U" in words else ["-U", uuid]
     extended = [words[n + 1] for n, word in enumerate(words[:-1]) if word == "-E"]
     if not any("hash_seed=" in word for word in extended):
         # Of several -E the last one counts, so it repeats the user's.
@@ -205,10 +209,17 @@ def no_description(image, fstype, path):
     )
 
 
-def fit_not_deployed(recipe, made):
+def no_fit(recipe, path):
     return (
-        "%s: do_deploy left no copy of %s in DEPLOYDIR, so its FIT cannot be signed with a root hash; let it deploy the FIT as it was "
-        "assembled, or write HSMSIGN_ROOTFS_IMAGE:pn-%s = \"\"" % (recipe, made, recipe)
+        "%s: do_compile left no %s, so there is no FIT to sign; rename it where it is deployed instead, or sign it in a task of "
+        'your own and write HSMSIGN_HOOKS:remove:pn-%s = "fit"' % (recipe, path, recipe)
+    )
+
+
+def disk_waits_for_itself(recipe, fstype):
+    return (
+        '%s: IMAGE_FSTYPES has "%s", and HSMSIGN_ROOTFS_IMAGE names this image: a disk waits for the kernel\'s do_deploy, whose FIT '
+        "waits for this image; make the disk in an image recipe of its own, as docs/yocto.md shows" % (recipe, fstype)
     )
 
 

@@ -75,6 +75,8 @@ def main():
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     ballast = int(sys.argv[2]) if len(sys.argv) > 2 else 40
     packages = int(sys.argv[3]) if len(sys.argv) > 3 else 40
+    if min(count, ballast, packages) < 1:
+        sys.exit("error: PAIRS, MB and PACKAGES begin at 1")
     # A file system of this size and half as much again.
     more = ['IMAGE_INSTALL:append:pn-test-image = " %s"' % " ".join("test-ballast-%d" % n for n in range(packages)),
             'TEST_BALLAST_MB = "%d"' % ballast, 'TEST_BALLAST_PACKAGES = "%d"' % packages, 'TEST_KERNEL_MB = "12"',

@@ -293,11 +293,14 @@ def part_off(build):
 def part_dev(build):
     """Dev mode from nothing, without a warning, all artifacts judged; a second build runs nothing."""
     build.from_nothing()
+    # Nor from shared state, where packages are that have been warned of.
+    shutil.rmtree(build.top / "sstate", ignore_errors=True)
     build.configure(*DEV, *common())
     output = build.bitbake(*TARGETS, build.fit).stdout
     # bitbake's own: of how the test calls it, of the machine it runs on, and of BBMASK.
     warnings = [line for line in output.splitlines() if line.startswith("WARNING: ")
-                and not re.search(r"bitbake binary is not found in PATH|has not been validated with this version|No bb files in", line)]
+                and not re.search(r"bitbake binary is not found in PATH|has not been validated with this version"
+                                  r"|matched BBFILE_PATTERN_(swupdate|openembedded-layer) ", line)]
     check(not warnings, "needless: %s" % warnings)
     ran = attempted(output)
     judge(build, dev_call(build), "dev", build.top / "judge")
@@ -380,11 +383,17 @@ def part_hashes(build):
     check(build.hashes() == dev, "another path of the same set changed hashes")
     # Nothing is packaged anew because the image has changed: only its FIT is signed with another root hash.
     build.configure(*DEV, *common(), 'IMAGE_ROOTFS_EXTRA_SPACE:pn-test-image = "1024"')
-    bigger = build.hashes()
     recipe = "linux-yocto-fitimage" if build.series == "wrynose" else "linux-teststub"
-    changed = {task.rpartition(".")[2] for (place, task), value in bigger.items() if place.startswith(recipe) and dev[place, task] != value}
-    check("do_deploy" in changed and not [task for task in changed if "package" in task or task == "do_compile"],
-          "another image changed these tasks of %s: %s" % (recipe, sorted(changed)))
+
+    def changed():
+        return {task.rpartition(".")[2] for (place, task), value in build.hashes().items() if place.startswith(recipe) and dev[place, task] != value}
+
+    seen = changed()
+    check({"do_hsmsign_fit", "do_deploy"} <= seen and not [task for task in seen if "package" in task or task in ("do_compile", "do_install")],
+          "another image changed these tasks of %s: %s" % (recipe, sorted(seen)))
+    for line in ('HSMSIGN_FIT_OPTIONS = "--image-signatures"', 'HSMSIGN_ROOTFS_TYPE = "squashfs.verity"', 'HSMSIGN_FIT_UPDATE_CERTIFICATE = "0"'):
+        build.configure(*DEV, *common(), line)
+        check("do_hsmsign_fit" in changed(), "%s is not in the hash of the task that signs" % line)
     return "%d hashes" % len(one)
 
 
@@ -577,7 +586,20 @@ def part_wic(build):
     facts = json.loads(pathlib.Path("%s.verity.json" % image).read_text())
     root_hash = pathlib.Path("%s.roothash" % image).read_text().strip()
     run(["veritysetup", "verify", "--hash-offset=%d" % facts["hash_offset_bytes"], build.top / "partition", build.top / "partition", root_hash])
-    return "the partition verifies with the root hash"
+    build.build("test-whole-disk")
+    disk = build.deployed("test-whole-disk-test-arm64.rootfs.wic")
+    starts = [part["start"] * 512 for part in json.loads(run(["sfdisk", "-J", disk]).stdout)["partitiontable"]["partitions"]]
+    for start, path in zip(starts, (build.deployed("fitImage"), build.deployed("test-image-test-arm64.rootfs.ext4.verity"))):
+        check(disk.read_bytes()[start:].startswith(path.read_bytes()), "a partition is not %s" % path.name)
+    check(build.deployed("test-image-test-arm64.rootfs.ext4.verity.roothash").read_bytes().strip() in build.deployed("fitImage").read_bytes(),
+          "the disk's FIT has not the root hash of the disk's root file system")
+    build.configure(*DEV, *common(), 'IMAGE_FSTYPES:pn-test-image = "ext4.verity wic"', 'WKS_FILE_DEPENDS:pn-test-image = ""')
+    seen = build.bitbake("-n", "test-image", codes=None)
+    if build.series == "scarthgap":
+        check(seen.returncode != 0 and 'IMAGE_FSTYPES has "wic", and HSMSIGN_ROOTFS_IMAGE names this image' in seen.stdout, seen.stdout[-3000:])
+    else:
+        check(seen.returncode == 0, seen.stdout[-3000:])
+    return "the partitions are the signed files"
 
 
 def part_own(build):
@@ -595,8 +617,17 @@ def part_own(build):
     flip(own, scratch / "bad", 3)
     check(run([*cms, scratch / "bad"], codes=None).returncode != 0, "a changed file was accepted")
     if build.series == "wrynose":
-        seen = run(["fit_check_sign", "-f", build.deployed("recovery.itb"), "-k", tree])
-        check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+        root_hash = build.deployed("test-image-test-arm64.rootfs.ext4.verity.roothash").read_bytes().strip()
+        for line, carries in (("", True), ('HSMSIGN_ROOTFS_IMAGE:pn-test-recovery-fit = ""', False)):
+            build.configure(*DEV, *common(), line)
+            build.build("test-recovery-fit")
+            recovery = build.deployed("recovery.itb")
+            seen = run(["fit_check_sign", "-f", recovery, "-k", tree])
+            check("hsmsign-dev-fit+" in seen.stdout, seen.stdout)
+            check((root_hash in recovery.read_bytes()) == carries, "with `%s` the recovery FIT has %s root hash" % (line, "no" if carries else "a"))
+        build.configure(*DEV, *common(), 'TEST_RENAME_FIT = "1"')
+        seen = build.bitbake("test-recovery-fit", codes=None)
+        check(seen.returncode != 0 and "so there is no FIT to sign" in seen.stdout, seen.stdout[-3000:])
     build.configure(*common())
     build.build("test-own")
     check(not (own.parent / "own.bin.sig").exists(), "a signature was left over in mode off")
@@ -610,8 +641,22 @@ def part_packaged(build):
     build.build()
     judge(build, dev_call(build), "dev", build.top / "judge")
     image = build.deployed("test-image-test-arm64.rootfs.ext4.verity")
-    seen = run(["debugfs", "-R", "ls -p /boot", image]).stdout
-    check("fitImage" in seen, "the root file system has no FIT in /boot:\n" + seen)
+
+    def packaged():
+        image = build.deployed("test-image-test-arm64.rootfs.ext4.verity")
+        entries = [line.split("/") for line in run(["debugfs", "-R", "ls -p /boot", image]).stdout.splitlines() if line.startswith("/")]
+        names = [entry[5] for entry in entries if entry[2].startswith("100") and entry[5].startswith("fitImage")]
+        check(len(names) == 1, "FITs in /boot: %s" % names)
+        run(["debugfs", "-R", "dump /boot/%s %s" % (names[0], build.top / "packaged.fit"), image])
+        return (build.top / "packaged.fit").read_bytes()
+
+    first = packaged()
+    check(first.startswith(b"\xd0\x0d\xfe\xed") and b"hsmsign-dev-fit" not in first, "the packaged FIT is signed")
+    # Installed again from a directory where the FIT has been signed meanwhile.
+    build.bitbake("-f", "-c", "install", build.fit)
+    build.build()
+    check(packaged() == first, "the packaged FIT is another one")
+    judge(build, dev_call(build), "dev", build.top / "judge")
     return package
 
 
@@ -741,6 +786,8 @@ def part_elsewhere(build):
     build.configure(*DEV, *common())
     build.build()
     dev = digests(build)
+    kept = list((build.top / "sstate").rglob("*linux-yocto-fitimage*_deploy.tar*"))
+    check(not kept, "a FIT with a root hash is in shared state, where its image is not: %s" % kept)
     other = Build(build.top / "elsewhere", build.series)
     other.from_nothing()
     lines, call = rehearsal(other, "release-one")

@@ -221,7 +221,7 @@ class Command(Scratch):
                 self.assertEqual(said.strip().splitlines(), last)
 
 
-class Hooks(Scratch):
+class Hooks(unittest.TestCase):
     def test_classes(self):
         def found(*theirs, wanted=settings.HOOKS):
             return hooks.classes(wanted, lambda name: name in theirs)
@@ -236,25 +236,22 @@ class Hooks(Scratch):
         for _, _, ours in hooks._CLASSES:
             self.assertTrue((LAYER / "classes-recipe" / (ours + ".bbclass")).is_file(), ours)
 
-    def test_fit_tasks(self):
-        wrynose, scarthgap = "kernel-fit-image".__eq__, "kernel-fitimage".__eq__
-        self.assertEqual(hooks.fit_tasks(wrynose, False), (["do_compile"], None))
-        self.assertEqual(hooks.fit_tasks(scarthgap, False)[0][0], "do_assemble_fitimage")
-        # Not before do_install: a root file system with kernel packages waits for that.
-        self.assertEqual(hooks.fit_tasks(wrynose, True), (["do_deploy"], None))
-        self.assertEqual(hooks.fit_tasks(scarthgap, True), (["do_hsmsign_fit"], "do_hsmsign_fit"))
+    def test_assembling_tasks(self):
+        self.assertEqual(hooks.assembling_tasks("kernel-fit-image".__eq__), ["do_compile"])
+        self.assertEqual(hooks.assembling_tasks("kernel-fitimage".__eq__)[0], "do_assemble_fitimage")
 
-    def test_a_fit_is_known_by_its_bytes_whatever_its_name(self):
-        place = self.path / "deploy"
-        (place / "sub").mkdir(parents=True)
-        made = place.parent / "fitImage"
-        made.write_bytes(b"FIT")
-        (place / "sub/recovery.itb").write_bytes(b"FIT")
-        (place / "other").write_bytes(b"FIX")
-        (place / "link").symlink_to("sub/recovery.itb")
-        (place / "dangling").symlink_to("nowhere")
-        self.assertEqual(hooks.same_files(made, place), [str(place / "sub/recovery.itb")])
-        self.assertIn("HSMSIGN_ROOTFS_IMAGE:pn-acme-fit", hooks.fit_not_deployed("acme-fit", made))
+    def test_a_disk_must_not_wait_for_itself(self):
+        def found(**values):
+            whole = {"PN": "i", "HSMSIGN_ROOTFS_IMAGE": "i", "HSMSIGN_HOOKS": "fit image", "KERNEL_CLASSES": " kernel-fitimage", **values}
+            return hooks.disks_that_wait(["ext4.verity", "wic.gz"], whole.get)
+
+        self.assertEqual(found(), ["wic.gz"])
+        self.assertIn('"wic.gz"', hooks.disk_waits_for_itself("i", *found()))
+        # A disk recipe of its own, another configuration's image, wrynose.
+        self.assertEqual(found(PN="disk"), [])
+        self.assertEqual(found(HSMSIGN_ROOTFS_MULTICONFIG="two"), [])
+        self.assertEqual(found(HSMSIGN_HOOKS="image"), [])
+        self.assertEqual(found(KERNEL_CLASSES="kernel-fit-extra-artifacts"), [])
 
     def test_multiconfig_dependency(self):
         for default in ("", "default", None):  # wrynose, scarthgap
@@ -284,10 +281,10 @@ class Hooks(Scratch):
         self.assertEqual(hooks.unsuitable_types(["ext4.verity", "tar.verity", "ext4.gz.verity"]), ["tar.verity", "ext4.gz.verity"])
 
     def test_ext_options(self):
-        self.assertEqual(hooks.ext_options("-i 4096", "u"), "-U u -E hash_seed=u")
+        self.assertEqual(hooks.ext_options("-i 4096", "u"), "-b 4096 -U u -E hash_seed=u")
         # The last -E counts, so the user's must be in ours.
-        self.assertEqual(hooks.ext_options("-E lazy_itable_init=0", "u"), "-U u -E lazy_itable_init=0,hash_seed=u")
-        self.assertEqual(hooks.ext_options("-U mine -E hash_seed=mine", "u"), "")
+        self.assertEqual(hooks.ext_options("-b 4096 -E lazy_itable_init=0", "u"), "-U u -E lazy_itable_init=0,hash_seed=u")
+        self.assertEqual(hooks.ext_options("-b1024 -U mine -E hash_seed=mine", "u"), "")
 
     def test_uuid_is_the_same_in_every_build(self):
         self.assertEqual(hooks.image_uuid("a", "b"), hooks.image_uuid("a", "b"))

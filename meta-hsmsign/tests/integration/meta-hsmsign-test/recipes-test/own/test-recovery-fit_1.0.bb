@@ -10,7 +10,11 @@ python () {
 inherit ${@'kernel-fit-image' if bb.utils.which(d.getVar('BBPATH'), 'classes-recipe/kernel-fit-image.bbclass') else ''}
 inherit nopackages
 
-HSMSIGN_ROOTFS_IMAGE = ""
+# A recipe that takes its FIT away before it can be signed.
+python do_compile:append() {
+    if d.getVar('TEST_RENAME_FIT'):
+        os.rename('fitImage', 'recovery.itb')
+}
 
 do_deploy() {
 	install -D -m 0644 ${B}/fitImage ${DEPLOYDIR}/recovery.itb
