@@ -859,11 +859,12 @@ def part_selftest(build):
     shutil.rmtree(build.top / "selftest-st", ignore_errors=True)
     oecore = pathlib.Path(os.environ["OECORE_DIR"])
     # oe-selftest copies this directory and adds meta-selftest, whose recipes nobody needs here, in a git repository of its own.
-    # Its report names each layer's commit, also of a checkout that belongs to someone else.
-    (other.home / ".gitconfig").write_text("[user]\n\tname = nobody\n\temail = nobody@example.invalid\n[safe]\n\tdirectory = *\n")
+    # Its report names each layer's commit, also of a checkout that belongs to someone else. The home is outside of that directory,
+    # for it points variables that lie in it to the copy, where scarthgap's has no home.
+    (build.home / ".gitconfig").write_text("[user]\n\tname = nobody\n\temail = nobody@example.invalid\n[safe]\n\tdirectory = *\n")
     other.configure(*lines, 'SSTATE_DIR = "%s"' % (build.top / "sstate"), 'BBMASK:append = " /meta-selftest/recipes-"')
     other.bitbake("-p")
-    environment = {**other.environment(), "BUILDDIR": str(other.top), "HSMSIGN_SELFTEST_IMAGE": "test-image",
+    environment = {**other.environment(), "HOME": str(build.home), "BUILDDIR": str(other.top), "HSMSIGN_SELFTEST_IMAGE": "test-image",
                    "PATH": "%s:%s:%s" % (pathlib.Path(os.environ["BITBAKE_DIR"]) / "bin", oecore / "scripts", os.environ["PATH"])}
     seen = run([oecore / "scripts/oe-selftest", "-r", "hsmsign"], other.top, environment, codes=None)
     summary = re.search(r"Ran (\d+) tests? in", seen.stdout)
