@@ -309,6 +309,21 @@ def part_dev(build):
     return "%d tasks, then %d" % (ran, again)
 
 
+def part_warnings(build):
+    """What the tool warns of while it signs is a warning of the task, from Python's tasks and the shell's."""
+    listed = (LAYER.parent / "signer/src/policy/example_keys/builtin.tsv").read_text()
+    example = re.search(r"^([0-9a-f]{64})\trsa\t", listed, re.MULTILINE).group(1)
+    policy = build.top / "example.yaml"
+    policy.write_text("version: 1\nproduct: yocto\nrelease:\n  keys:\n    fit:\n      token: hsm\n"
+                      '      uri: "pkcs11:token=T;object=fit"\n      pins: ["sha256:%s"]\n' % example)
+    build.configure(*DEV, *common(), 'HSMSIGN_POLICY = "%s"' % policy)
+    output = build.bitbake(*TARGETS, build.fit).stdout
+    warned = re.findall(r"^WARNING: (\S+) (do_\w+): hsmsign: the policy pins a public example key", output, re.MULTILINE)
+    tasks = {task for _, task in warned}
+    check({"do_hsmsign_fit", "do_image_ext4", "do_swuimage"} <= tasks, "only these tasks warn of an example key: %s\n%s" % (sorted(tasks), output[-3000:]))
+    return " ".join(sorted(tasks))
+
+
 def part_modes(build):
     """dev, release, dev: signed anew each time with the right key, and the payload the same bit by bit."""
     build.from_nothing()
@@ -932,7 +947,7 @@ def part_checklayer(build):
     return " ".join(re.findall(r"(?:OK|Ran \d+ tests)[^\n]*", seen.stdout))
 
 
-PARTS = [part_off, part_errors, part_dev, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_packaged, part_initramfs, part_multiconfig,
+PARTS = [part_off, part_errors, part_dev, part_warnings, part_modes, part_keys, part_hashes, part_canary, part_agent, part_wrongpin, part_elsewhere, part_gate, part_overruled, part_own, part_packaged, part_initramfs, part_multiconfig,
          part_wic, part_uboot, part_notree, part_spl, part_softhsm, part_selftest, part_archiver, part_source, part_checklayer]
 
 
