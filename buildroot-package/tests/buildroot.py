@@ -6,6 +6,8 @@
 Environment:
     BUILDROOT_DIR       Buildroot's tree; without it nothing runs
     BUILDROOT_FRAGMENT  file with further lines of the configuration, see below
+    BUILDROOT_DEMO      file with further lines for the demo alone, which has a kernel: Buildroot's test runner,
+                        which gets the fragment too, refuses lines that take no effect
     BUILDROOT_OUTPUT    output directory, kept; default: a new one
     HSMSIGN_TEST_KERNEL an arm64 kernel, to boot down to userspace
     FIT_CHECK_SIGN      U-Boot's fit_check_sign, where it is not in PATH
@@ -557,6 +559,8 @@ class Bench:
         text = (self.external / "configs/hsmsign_qemu_aarch64_virt_defconfig").read_text()
         if os.environ.get("BUILDROOT_FRAGMENT"):
             text = "\n".join(r for r in text.splitlines() if "TOOLCHAIN" not in r) + "\n" + fragment()
+        if os.environ.get("BUILDROOT_DEMO"):
+            text += pathlib.Path(os.environ["BUILDROOT_DEMO"]).read_text()
         demo.configure_from(text)
         demo.make()
         images = demo.images
