@@ -80,7 +80,9 @@ def main():
     # A file system of this size and half as much again.
     more = ['IMAGE_INSTALL:append:pn-test-image = " %s"' % " ".join("test-ballast-%d" % n for n in range(packages)),
             'TEST_BALLAST_MB = "%d"' % ballast, 'TEST_BALLAST_PACKAGES = "%d"' % packages, 'TEST_KERNEL_MB = "12"',
-            'IMAGE_ROOTFS_SIZE:forcevariable = "%d"' % (ballast * 1536)]
+            'IMAGE_ROOTFS_SIZE:forcevariable = "%d"' % (ballast * 1536),
+            # As in every distribution that does not say otherwise.
+            'INHERIT += "create-spdx"']
     text = (pathlib.Path(os.environ["OECORE_DIR"]) / "meta/conf/layer.conf").read_text()
     series = re.search(r'^LAYERSERIES_CORENAMES = "([^"]*)"', text, re.MULTILINE).group(1)
     top = pathlib.Path(os.environ["TEST_BUILD"]).resolve()
